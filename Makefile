@@ -1,0 +1,45 @@
+# `make test` is all a fresh Debian or Ubuntu machine needs. `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Outside the checkout, so that a second clone does not compile RocksDB again.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/siltstone/target
+
+# Oldest Rust that builds this; the same as rust-version in Cargo.toml.
+RUST_VERSION := 1.94.1
+CARGO := cargo
+
+.PHONY: help setup test check
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: # what a build needs and this machine lacks
+	@missing=(); \
+	command -v clang++ >/dev/null || missing+=(clang); \
+	command -v cc >/dev/null || missing+=(gcc g++); \
+	command -v protoc >/dev/null || missing+=(protobuf-compiler); \
+	compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*/libclang*.so*' >/dev/null || missing+=(libclang-dev); \
+	if [ $${#missing[@]} -gt 0 ] || ! command -v $(CARGO) >/dev/null; then \
+		command -v apt-get >/dev/null || { echo "missing: $${missing[*]}, cargo; install them with this system's package manager, then run make again" >&2; exit 1; }; \
+		root=; [ "$$(id -u)" = 0 ] || root=sudo; \
+		$$root apt-get update -qq; \
+		if ! command -v $(CARGO) >/dev/null; then \
+			packaged=$$(apt-cache policy rustc | sed -nE 's/^ *Candidate: ([0-9.]+).*/\1/p'); \
+			if dpkg --compare-versions "$${packaged:-0}" ge $(RUST_VERSION); then missing+=(rustc cargo); \
+			else echo "Rust $(RUST_VERSION) or newer is needed and this distribution packages $${packaged:-none}: install it with rustup (https://rustup.rs), then run make again" >&2; exit 1; fi; \
+		fi; \
+		echo "installing: $${missing[*]}"; \
+		DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq "$${missing[@]}" >/dev/null; \
+	fi
+	@compgen -G '$(CARGO_TARGET_DIR)/release/build/librocksdb-sys-*/out/librocksdb.a' >/dev/null || \
+		echo "The first build compiles RocksDB: 15 to 30 minutes on two cores, once. Later builds take seconds." >&2
+
+check: setup ## format and lints, without running a test
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+test: check ## everything that has to pass before a change lands
+	@$(CARGO) test --release --locked --workspace
