@@ -1,0 +1,159 @@
+//! From `store.url` to a store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use runtime::{Clock, Random};
+use url::Url;
+
+use crate::s3::S3Store;
+use crate::{DirectoryStore, MemoryStore, ObjectStore, key};
+
+/// How to reach S3, beside the URL. Credentials come from the AWS default chain: environment, profile, SSO, web identity, container
+/// and instance roles.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct S3Options {
+    /// `store.s3.endpoint`: `http://` or `https://` and a host; AWS's own if absent.
+    pub endpoint: Option<String>,
+    /// `store.s3.region`: that of the AWS configuration if absent, else `us-east-1`.
+    pub region: Option<String>,
+    /// `store.s3.path.style`: the bucket in the path instead of the host's name. If absent: with an endpoint yes, with AWS no.
+    pub path_style: Option<bool>,
+}
+
+/// Why there is no store. One line that says what to do.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not a URL of a store.
+    #[error("store.url {url}: {detail}")]
+    Url {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// It will not work before somebody changes something.
+    #[error("store {url}: {detail}")]
+    Refused {
+        /// The store.
+        url: String,
+        /// What was seen, and the way out.
+        detail: String,
+    },
+    /// It may work later.
+    #[error("store {url} is not available: {detail}")]
+    Unavailable {
+        /// The store.
+        url: String,
+        /// What was seen.
+        detail: String,
+    },
+}
+
+/// Opens `file://DIR` (the path is taken as it stands, also a relative one), `s3://BUCKET/PREFIX` or `memory://`, and asks it once
+/// whether it answers.
+pub async fn open(url: &str, s3: &S3Options, clock: Arc<dyn Clock>, random: Arc<Random>) -> Result<Arc<dyn ObjectStore>, OpenError> {
+    let wrong = |detail: &str| OpenError::Url { url: url.to_owned(), detail: detail.to_owned() };
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("must be file://DIR, s3://BUCKET/PREFIX or memory://"))?;
+    match scheme {
+        "file" if rest.is_empty() => Err(wrong("names no directory; write file:///var/lib/siltstone/store or the like")),
+        "file" => Ok(Arc::new(DirectoryStore::open(Path::new(rest), random).await?)),
+        "memory" if rest.is_empty() => Ok(Arc::new(MemoryStore::new(clock))),
+        "memory" => Err(wrong("nothing may follow memory://")),
+        "s3" => {
+            let location = S3Location::parse(rest).map_err(|detail| wrong(&detail))?;
+            check_endpoint(s3)?;
+            Ok(Arc::new(S3Store::open(location, s3, clock, random).await?))
+        }
+        other => Err(wrong(&format!("unknown kind {other}; must be file://DIR, s3://BUCKET/PREFIX or memory://"))),
+    }
+}
+
+/// Where in S3: a bucket, and a prefix that is empty or ends with a slash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct S3Location {
+    pub(crate) bucket: String,
+    pub(crate) prefix: String,
+}
+
+impl S3Location {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (bucket, prefix) = text.split_once('/').unwrap_or((text, ""));
+        let is_bucket_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(is_bucket_byte) {
+            return Err(format!("{bucket:?} is not a bucket's name: 3 to 63 lower-case letters, digits, '-' and '.'"));
+        }
+        let prefix = prefix.trim_end_matches('/');
+        if prefix.is_empty() {
+            return Ok(Self { bucket: bucket.to_owned(), prefix: String::new() });
+        }
+        if !key::is_key(prefix) {
+            return Err(format!("{prefix:?} is not a prefix: parts of letters, digits, '-', '_' and '.', joined by '/'"));
+        }
+        Ok(Self { bucket: bucket.to_owned(), prefix: format!("{prefix}/") })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.prefix)
+    }
+}
+
+fn check_endpoint(s3: &S3Options) -> Result<(), OpenError> {
+    let Some(endpoint) = &s3.endpoint else { return Ok(()) };
+    let parsed = Url::parse(endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    match parsed {
+        Some(_) => Ok(()),
+        None => Err(OpenError::Refused {
+            url: endpoint.clone(),
+            detail: "store.s3.endpoint must be http://HOST:PORT or https://HOST".to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::ManualClock;
+
+    use super::*;
+
+    async fn open_error(url: &str, s3: S3Options) -> String {
+        let opened = open(url, &s3, Arc::new(ManualClock::new(0)), Arc::new(Random::seeded(1))).await;
+        opened.err().expect("not a store").to_string()
+    }
+
+    #[tokio::test]
+    async fn a_wrong_url_is_one_line_that_says_what_to_write() {
+        let kinds = "must be file://DIR, s3://BUCKET/PREFIX or memory://";
+        for (url, expected) in [
+            ("", kinds),
+            ("/var/lib", kinds),
+            ("gs://bucket", kinds),
+            ("file://", "names no directory"),
+            ("memory://x", "nothing may follow"),
+            ("s3://", "is not a bucket's name"),
+            ("s3://Bucket", "is not a bucket's name"),
+            ("s3://bucket/a//b", "is not a prefix"),
+            ("s3://bucket/../b", "is not a prefix"),
+        ] {
+            let error = open_error(url, S3Options::default()).await;
+            assert!(error.contains(expected) && !error.contains('\n'), "{url}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_without_a_scheme_is_refused_before_anything_is_asked() {
+        for endpoint in ["localhost:9000", "minio", "ftp://minio", ""] {
+            let error = open_error("s3://bucket", S3Options { endpoint: Some(endpoint.to_owned()), ..S3Options::default() }).await;
+            assert!(error.contains("store.s3.endpoint must be"), "{endpoint}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_a_folder_with_or_without_its_slash() {
+        let prefix = |text| S3Location::parse(text).map(|location| location.prefix);
+        assert_eq!(prefix("bucket"), Ok(String::new()));
+        assert_eq!(prefix("bucket/"), Ok(String::new()));
+        assert_eq!(prefix("bucket/a/b"), Ok("a/b/".to_owned()));
+        assert_eq!(prefix("bucket/a/b/"), Ok("a/b/".to_owned()));
+    }
+}

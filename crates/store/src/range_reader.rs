@@ -1,0 +1,343 @@
+//! Reads ranges of immutable objects through a bounded cache: one GET for many waiting readers, and budgets that keep readers of
+//! history from slowing readers of the tail.
+//!
+//! A read names its *extent*, a part of the object that is read as a whole sooner or later (a segment). Extents are cut into blocks of
+//! one size, the last one shorter; a block is what is fetched, waited for and kept.
+//!
+//! A fetch is driven by those who wait for it and by nobody else. When the last of them goes away the request is dropped, its permit
+//! is free and nothing of it is remembered.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use futures::future::{BoxFuture, FutureExt, Shared, WeakShared, try_join_all};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::block_cache::{BlockCache, BlockId};
+use crate::{ObjectStore, StoreError};
+
+/// Who reads. Each class has its own budget of requests.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReadClass {
+    /// Consumers near the end of the log.
+    Tail,
+    /// Consumers of history, all together.
+    CatchUp,
+    /// Background rewrites. What only they fetch is not kept: they read everything once.
+    Rewrite,
+}
+
+impl ReadClass {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 3] = [Self::Tail, Self::CatchUp, Self::Rewrite];
+
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tail => "tail",
+            Self::CatchUp => "catch_up",
+            Self::Rewrite => "rewrite",
+        }
+    }
+}
+
+/// Sizes and budgets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RangeReaderOptions {
+    /// Bytes kept. What readers hold of blocks that were dropped since comes on top.
+    pub cache_bytes: u64,
+    /// Bytes per block, and so per GET. At least 1.
+    pub block_bytes: u64,
+    /// GETs at once for [`ReadClass::Tail`].
+    pub tail_requests: usize,
+    /// GETs at once for [`ReadClass::CatchUp`]: the one budget that all readers of history share.
+    pub catch_up_requests: usize,
+    /// GETs at once for [`ReadClass::Rewrite`].
+    pub rewrite_requests: usize,
+}
+
+impl Default for RangeReaderOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, block_bytes: 4 << 20, tail_requests: 64, catch_up_requests: 16, rewrite_requests: 4 }
+    }
+}
+
+/// What is to be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RangeRequest<'a> {
+    /// The object.
+    pub key: &'a str,
+    /// The part of it that belongs together. Requests for the same bytes share blocks when they name the same extent.
+    pub extent: Range<u64>,
+    /// The bytes wanted; within the extent.
+    pub range: Range<u64>,
+    /// So many bytes after the range, within the extent, are fetched in the background if the class has permits to spare.
+    pub read_ahead: u64,
+    /// For whom.
+    pub class: ReadClass,
+}
+
+/// Bytes, and where they came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RangeRead {
+    /// Exactly the range.
+    pub bytes: Bytes,
+    /// How many of them were in memory already.
+    pub cached: u64,
+}
+
+/// What was counted of one class. All values only rise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReadCounts {
+    /// Bytes handed to readers that were in memory.
+    pub cache_bytes: u64,
+    /// Bytes handed to readers that they had to wait for.
+    pub store_bytes: u64,
+    /// GETs begun for a reader.
+    pub gets: u64,
+    /// Blocks for which a reader joined a GET that was under way.
+    pub joined: u64,
+    /// GETs begun by read-ahead.
+    pub read_ahead_gets: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    cache_bytes: AtomicU64,
+    store_bytes: AtomicU64,
+    gets: AtomicU64,
+    joined: AtomicU64,
+    read_ahead_gets: AtomicU64,
+}
+
+/// A cache and its budgets; clones are one and the same.
+#[derive(Clone)]
+pub struct RangeReader(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn ObjectStore>,
+    block_bytes: u64,
+    permits: [Arc<Semaphore>; ReadClass::ALL.len()],
+    counters: [Counters; ReadClass::ALL.len()],
+    state: Arc<Mutex<State>>,
+}
+
+/// Nothing that owns a fetch may be dropped under the lock: dropping the last one takes the lock itself.
+struct State {
+    cache: BlockCache,
+    fetches: HashMap<BlockId, Fetch>,
+    /// Number of the last fetch.
+    last: u64,
+}
+
+type Fetching = Shared<BoxFuture<'static, Result<Bytes, StoreError>>>;
+
+/// A GET that somebody waits for.
+struct Fetch {
+    number: u64,
+    fetching: WeakShared<BoxFuture<'static, Result<Bytes, StoreError>>>,
+    hurry: Arc<Notify>,
+}
+
+/// Where a block is to be had.
+enum Block {
+    Cached(Bytes),
+    Fetched(Fetching),
+}
+
+impl RangeReader {
+    /// Reads from `store`.
+    pub fn new(store: Arc<dyn ObjectStore>, options: RangeReaderOptions) -> Self {
+        assert!(1 <= options.block_bytes, "blocks have at least one byte");
+        let permits = [options.tail_requests, options.catch_up_requests, options.rewrite_requests];
+        Self(Arc::new(Inner {
+            store,
+            block_bytes: options.block_bytes,
+            permits: permits.map(|requests| Arc::new(Semaphore::new(requests.max(1)))),
+            counters: Default::default(),
+            state: Arc::new(Mutex::new(State { cache: BlockCache::new(options.cache_bytes), fetches: HashMap::new(), last: 0 })),
+        }))
+    }
+
+    /// Reads a range. A range within one block is a slice of it; a longer one is gathered, so the caller bounds its length. Fails as
+    /// the store's `get_range` does, and refuses a range outside its extent.
+    pub async fn read(&self, request: RangeRequest<'_>) -> Result<RangeRead, StoreError> {
+        let RangeRequest { key, extent, range, read_ahead, class } = request;
+        if range.start < extent.start || extent.end < range.end || range.end < range.start {
+            let detail = format!("the range {range:?} is not within the extent {extent:?}");
+            return Err(StoreError::refused(crate::Operation::GetRange, key, detail));
+        }
+        let key: Arc<str> = key.into();
+        let reads = self.0.blocks(&key, &extent, &range).map(async |block| {
+            let part = range.start.max(block.range.start) - block.range.start..range.end.min(block.range.end) - block.range.start;
+            let (bytes, cached) = self.block(block, class).await?;
+            Ok::<_, StoreError>((bytes.slice(part.start as usize..part.end as usize), cached))
+        });
+        let parts = try_join_all(reads).await?;
+        // Afterwards, so that it never takes the permits that this read needs.
+        self.read_ahead(&key, &extent, range.end..range.end.saturating_add(read_ahead).min(extent.end), class);
+
+        let sum = |cached: bool| parts.iter().filter(|part| part.1 == cached).map(|part| part.0.len() as u64).sum();
+        let (cached, fetched) = (sum(true), sum(false));
+        let counters = &self.0.counters[class as usize];
+        counters.cache_bytes.fetch_add(cached, Ordering::Relaxed);
+        counters.store_bytes.fetch_add(fetched, Ordering::Relaxed);
+        Ok(RangeRead { bytes: gather(parts.into_iter().map(|part| part.0).collect()), cached })
+    }
+
+    /// As of now.
+    pub fn counts(&self, class: ReadClass) -> ReadCounts {
+        let counters = &self.0.counters[class as usize];
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ReadCounts {
+            cache_bytes: read(&counters.cache_bytes),
+            store_bytes: read(&counters.store_bytes),
+            gets: read(&counters.gets),
+            joined: read(&counters.joined),
+            read_ahead_gets: read(&counters.read_ahead_gets),
+        }
+    }
+
+    /// Bytes kept.
+    pub fn cached_bytes(&self) -> u64 {
+        self.0.state.lock().cache.held()
+    }
+
+    /// GETs that somebody waits for, those that wait for a permit included.
+    pub fn fetches(&self) -> usize {
+        self.0.state.lock().fetches.len()
+    }
+
+    async fn block(&self, id: BlockId, class: ReadClass) -> Result<(Bytes, bool), StoreError> {
+        match self.0.find_or_fetch(id, class) {
+            Block::Cached(bytes) => Ok((bytes, true)),
+            Block::Fetched(fetching) => fetching.await.map(|bytes| (bytes, false)),
+        }
+    }
+
+    /// Begins fetches in the background for blocks that are neither there nor on their way. Each takes its permit first, so readers
+    /// ahead of their time are bounded by the class's budget and never make anybody wait longer than one block does.
+    fn read_ahead(&self, key: &Arc<str>, extent: &Range<u64>, ahead: Range<u64>, class: ReadClass) {
+        for block in self.0.blocks(key, extent, &ahead) {
+            let Ok(permit) = self.0.permits[class as usize].clone().try_acquire_owned() else { return };
+            if let Some(fetching) = self.0.fetch_if_absent(block, class, permit) {
+                // Errors come back when somebody reads the block.
+                runtime::spawn("read-ahead", fetching.map(drop));
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// The blocks of `extent` that hold bytes of `range`.
+    fn blocks(&self, key: &Arc<str>, extent: &Range<u64>, range: &Range<u64>) -> impl Iterator<Item = BlockId> + use<> {
+        let (start, end, size) = (extent.start, extent.end, self.block_bytes);
+        let first = (range.start - start) / size;
+        let last = if range.start < range.end { (range.end - start).div_ceil(size) } else { first };
+        let key = key.clone();
+        (first..last).map(move |number| {
+            let from = start + number * size;
+            BlockId { key: key.clone(), range: from..end.min(from.saturating_add(size)) }
+        })
+    }
+
+    fn find_or_fetch(&self, id: BlockId, class: ReadClass) -> Block {
+        let counters = &self.counters[class as usize];
+        let mut state = self.state.lock();
+        if let Some(bytes) = state.cache.get(&id) {
+            return Block::Cached(bytes);
+        }
+        if let Some(fetch) = state.fetches.get(&id)
+            && let Some(fetching) = fetch.fetching.upgrade()
+        {
+            counters.joined.fetch_add(1, Ordering::Relaxed);
+            if class == ReadClass::Tail {
+                fetch.hurry.notify_one();
+            }
+            return Block::Fetched(fetching);
+        }
+        counters.gets.fetch_add(1, Ordering::Relaxed);
+        Block::Fetched(self.begin(&mut state, id, class, None))
+    }
+
+    fn fetch_if_absent(&self, id: BlockId, class: ReadClass, permit: OwnedSemaphorePermit) -> Option<Fetching> {
+        let mut state = self.state.lock();
+        if state.cache.contains(&id) || matches!(state.fetches.entry(id.clone()), Entry::Occupied(_)) {
+            return None;
+        }
+        self.counters[class as usize].read_ahead_gets.fetch_add(1, Ordering::Relaxed);
+        Some(self.begin(&mut state, id, class, Some(permit)))
+    }
+
+    /// Enters a fetch, which does nothing until somebody waits for it.
+    fn begin(&self, state: &mut State, id: BlockId, class: ReadClass, permit: Option<OwnedSemaphorePermit>) -> Fetching {
+        state.last += 1;
+        let number = state.last;
+        let hurry = Arc::new(Notify::new());
+        let entered = Entered { state: self.state.clone(), id: id.clone(), number };
+        let (store, permits, hurried) = (self.store.clone(), self.permits[class as usize].clone(), hurry.clone());
+        let fetching = async move {
+            let permit = match permit {
+                Some(permit) => Some(permit),
+                None => permit_or_hurry(permits, &hurried).await,
+            };
+            let fetched = store.get_range(&entered.id.key, entered.id.range.clone()).await;
+            drop(permit);
+            if let Ok(bytes) = &fetched
+                && class != ReadClass::Rewrite
+            {
+                entered.state.lock().cache.insert(entered.id.clone(), bytes.clone());
+            }
+            fetched
+        };
+        let fetching = fetching.boxed().shared();
+        let weak = fetching.downgrade().expect("it has not run yet");
+        state.fetches.insert(id, Fetch { number, fetching: weak, hurry });
+        fetching
+    }
+}
+
+/// A permit of the class that began the fetch; none if a reader of the tail joined, who must not wait behind readers of history.
+async fn permit_or_hurry(permits: Arc<Semaphore>, hurry: &Notify) -> Option<OwnedSemaphorePermit> {
+    tokio::select! {
+        permit = permits.acquire_owned() => Some(permit.expect("the semaphore is never closed")),
+        () = hurry.notified() => None,
+    }
+}
+
+/// Takes the fetch out of the table when it has ended or nobody waits for it any more.
+struct Entered {
+    state: Arc<Mutex<State>>,
+    id: BlockId,
+    number: u64,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        // A reader that came just as the last one went may have begun the next fetch of the same block.
+        if state.fetches.get(&self.id).is_some_and(|fetch| fetch.number == self.number) {
+            state.fetches.remove(&self.id);
+        }
+    }
+}
+
+fn gather(mut parts: Vec<Bytes>) -> Bytes {
+    match parts.len() {
+        0 => Bytes::new(),
+        1 => parts.remove(0),
+        _ => {
+            let mut whole = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
+            parts.iter().for_each(|part| whole.extend_from_slice(part));
+            whole.freeze()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+use std::time::Duration;
+
+use futures::future::join_all;
+use runtime::{ManualClock, Random};
+use tokio::time::Instant;
+
+use super::*;
+use crate::faults::{Fault, FaultRates, FaultyStore};
+use crate::{CountingStore, MemoryStore, Operation, Outcome, StoreCounters};
+
+const LENGTH: u64 = 1000;
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Rig {
+    faulty: Arc<FaultyStore>,
+    counters: Arc<StoreCounters>,
+    reader: RangeReader,
+    body: Vec<u8>,
+}
+
+/// An object `a` of 1000 bytes, and blocks of 100.
+async fn rig(options: RangeReaderOptions) -> Rig {
+    let clock = Arc::new(ManualClock::following_tokio(0));
+    let faulty = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new(clock.clone()))));
+    let body: Vec<u8> = (0..LENGTH).map(|position| (position % 251) as u8).collect();
+    faulty.put("a", vec![Bytes::from(body.clone())]).await.unwrap();
+    let counting = CountingStore::new(faulty.clone(), clock);
+    let counters = counting.counters();
+    Rig { faulty, counters, reader: RangeReader::new(Arc::new(counting), options), body }
+}
+
+fn options() -> RangeReaderOptions {
+    RangeReaderOptions { cache_bytes: LENGTH, block_bytes: 100, tail_requests: 2, catch_up_requests: 2, rewrite_requests: 2 }
+}
+
+fn request(range: Range<u64>, class: ReadClass) -> RangeRequest<'static> {
+    RangeRequest { key: "a", extent: 0..LENGTH, range, read_ahead: 0, class }
+}
+
+impl Rig {
+    async fn read(&self, range: Range<u64>, class: ReadClass) -> Result<RangeRead, StoreError> {
+        self.reader.read(request(range, class)).await
+    }
+
+    fn gets(&self) -> u64 {
+        self.counters.get(Operation::GetRange).outcome(Outcome::Ok)
+    }
+
+    /// The background needs no time here, only its turns.
+    async fn background_ends(&self) {
+        for _ in 0..100 {
+            if self.reader.fetches() == 0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("{} fetches are still under way", self.reader.fetches());
+    }
+
+    fn delay(&self, delays: usize) {
+        self.faulty.script(Operation::GetRange, std::iter::repeat_n(Fault::Delay(SECOND), delays));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_range_of_every_extent_is_exactly_its_bytes() {
+    let rig = rig(options()).await;
+    for extent in [0..1000, 0..250, 130..999, 995..1000] {
+        for (start, end) in [(0, 0), (0, 1), (0, 100), (50, 150), (99, 101), (100, 200), (0, 869), (3, 4), (4, 5)] {
+            let range = (extent.start + start).min(extent.end)..(extent.start + end).min(extent.end);
+            let request = RangeRequest { extent: extent.clone(), range: range.clone(), ..request(0..0, ReadClass::Tail) };
+            let read = rig.reader.read(request).await.unwrap();
+            assert_eq!(read.bytes, rig.body[range.start as usize..range.end as usize], "{range:?} of {extent:?}");
+        }
+    }
+    for range in [5..11, 3..20, 0..4] {
+        let outside = RangeRequest { extent: 4..10, ..request(range, ReadClass::Tail) };
+        assert!(matches!(rig.reader.read(outside).await, Err(StoreError::Refused { .. })));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_waiting_readers_share_one_get() {
+    let rig = rig(options()).await;
+    rig.delay(1);
+    let reads = join_all((0..50).map(|reader| rig.read(reader..100, ReadClass::CatchUp))).await;
+    assert!(reads.iter().all(Result::is_ok));
+    let counts = rig.reader.counts(ReadClass::CatchUp);
+    assert_eq!((rig.gets(), counts.gets, counts.joined, rig.reader.fetches()), (1, 1, 49, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t31_a_hit_is_counted_only_where_the_bytes_were_in_memory() {
+    let rig = rig(options()).await;
+    let read = rig.read(50..150, ReadClass::Tail).await.unwrap();
+    assert_eq!(read.cached, 0);
+    let read = rig.read(150..250, ReadClass::Tail).await.unwrap();
+    assert_eq!(read.cached, 50);
+    rig.delay(1);
+    // Who joins a GET waits for the store, however little it asks for itself.
+    let (first, second) = tokio::join!(rig.read(300..400, ReadClass::Tail), rig.read(300..310, ReadClass::Tail));
+    assert_eq!((first.unwrap().cached, second.unwrap().cached), (0, 0));
+    let expected = ReadCounts { cache_bytes: 50, store_bytes: 100 + 50 + 110, gets: 4, joined: 1, read_ahead_gets: 0 };
+    assert_eq!(rig.reader.counts(ReadClass::Tail), expected);
+    assert_eq!(rig.reader.counts(ReadClass::CatchUp), ReadCounts::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn t24_a_reader_that_goes_away_leaves_no_fetch_and_no_permit_behind() {
+    let rig = rig(RangeReaderOptions { catch_up_requests: 1, ..options() }).await;
+    rig.delay(1);
+    for range in [0..1, 0..500] {
+        // The later ones of its blocks wait for a permit when it goes.
+        tokio::time::timeout(SECOND / 2, rig.read(range, ReadClass::CatchUp)).await.unwrap_err();
+        assert_eq!(rig.reader.fetches(), 0);
+        rig.delay(1);
+    }
+    let start = Instant::now();
+    rig.read(0..1, ReadClass::CatchUp).await.unwrap();
+    assert_eq!(start.elapsed(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t24_a_read_that_is_never_polled_leaves_nothing_behind() {
+    let rig = rig(options()).await;
+    let Block::Fetched(fetching) = rig.reader.0.find_or_fetch(BlockId { key: "a".into(), range: 0..100 }, ReadClass::Tail) else {
+        panic!("nothing was read yet")
+    };
+    assert_eq!(rig.reader.fetches(), 1);
+    drop(fetching);
+    assert_eq!(rig.reader.fetches(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_get_goes_on_while_one_of_its_readers_is_left() {
+    let rig = rig(options()).await;
+    rig.delay(1);
+    let start = Instant::now();
+    let first = tokio::time::timeout(SECOND / 2, rig.read(0..10, ReadClass::CatchUp));
+    let (first, second) = tokio::join!(first, rig.read(0..10, ReadClass::CatchUp));
+    assert!(first.is_err());
+    assert_eq!((second.unwrap().bytes.len(), start.elapsed(), rig.gets()), (10, SECOND, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_class_has_its_own_budget_of_gets() {
+    let rig = rig(options()).await;
+    rig.delay(9);
+    let start = Instant::now();
+    let history = async {
+        rig.read(0..800, ReadClass::CatchUp).await.unwrap();
+        start.elapsed()
+    };
+    let tail = async {
+        rig.read(900..1000, ReadClass::Tail).await.unwrap();
+        start.elapsed()
+    };
+    assert_eq!(tokio::join!(history, tail), (4 * SECOND, SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_the_tail_does_not_wait_behind_history_for_a_block_that_history_asked_for_first() {
+    let rig = rig(RangeReaderOptions { catch_up_requests: 1, ..options() }).await;
+    rig.delay(3);
+    let start = Instant::now();
+    let history = rig.read(0..300, ReadClass::CatchUp);
+    let tail = async {
+        tokio::task::yield_now().await;
+        rig.read(200..300, ReadClass::Tail).await.unwrap();
+        start.elapsed()
+    };
+    let (history, tail) = tokio::join!(history, tail);
+    history.unwrap();
+    assert_eq!((tail, start.elapsed(), rig.gets()), (SECOND, 2 * SECOND, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_reaches_all_who_wait_and_is_not_kept() {
+    let rig = rig(options()).await;
+    let refuse_later = FaultRates { refuse: 1.0, max_delay: SECOND, ..FaultRates::default() };
+    rig.faulty.by_chance(refuse_later, Random::seeded(1));
+    let (first, second) = tokio::join!(rig.read(0..10, ReadClass::Tail), rig.read(5..10, ReadClass::Tail));
+    assert!(matches!(first, Err(StoreError::Unavailable { .. })) && matches!(second, Err(StoreError::Unavailable { .. })));
+    let counts = rig.reader.counts(ReadClass::Tail);
+    assert_eq!((counts.gets, counts.joined, rig.reader.fetches(), rig.reader.cached_bytes()), (1, 1, 0, 0));
+    rig.faulty.by_chance(FaultRates::default(), Random::seeded(1));
+    rig.read(0..10, ReadClass::Tail).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cache_keeps_to_its_bytes_and_rewrites_leave_it_alone() {
+    let rig = rig(RangeReaderOptions { cache_bytes: 250, ..options() }).await;
+    rig.read(0..1000, ReadClass::Rewrite).await.unwrap();
+    assert_eq!(rig.reader.cached_bytes(), 0);
+    rig.read(0..1000, ReadClass::CatchUp).await.unwrap();
+    assert_eq!(rig.reader.cached_bytes(), 200);
+    assert_eq!(rig.read(800..1000, ReadClass::Rewrite).await.unwrap().cached, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn read_ahead_fetches_what_comes_next_within_the_extent_and_the_budget() {
+    let rig = rig(options()).await;
+    let ahead = RangeRequest { extent: 0..350, read_ahead: 500, ..request(0..100, ReadClass::CatchUp) };
+    rig.reader.read(ahead.clone()).await.unwrap();
+    // Two permits: two blocks, begun in the background.
+    assert_eq!((rig.reader.fetches(), rig.reader.counts(ReadClass::CatchUp).read_ahead_gets), (2, 2));
+    rig.background_ends().await;
+    let next = RangeRequest { range: 100..200, ..ahead.clone() };
+    assert_eq!(rig.reader.read(next).await.unwrap().cached, 100);
+    rig.background_ends().await;
+    let last = RangeRequest { range: 300..350, ..ahead };
+    assert_eq!(rig.reader.read(last).await.unwrap().cached, 50);
+    assert_eq!((rig.gets(), rig.reader.cached_bytes()), (4, 350));
+}
