@@ -1,0 +1,63 @@
+//! The trait that brokers and tools see. Its two implementations, in process and over gRPC, send the same messages.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use types::{BrokerEpoch, BrokerId, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
+
+use crate::{
+    AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, MetadataError,
+    PublishAnswer, PublishRequest, RegisterBroker, Registration, SegmentPage, TopicCreated,
+};
+
+/// What may be asked of the metadata service. Every call has a deadline; after [`MetadataError::Unknown`] the caller asks again
+/// with the same request, never assumes.
+#[async_trait]
+pub trait MetadataClient: Send + Sync {
+    /// Begins a broker epoch.
+    async fn register_broker(&self, request: RegisterBroker) -> Result<Registration, MetadataError>;
+
+    /// Keeps the session alive and reports what is synced.
+    async fn heartbeat(&self, request: HeartbeatRequest) -> Result<HeartbeatAnswer, MetadataError>;
+
+    /// Ends a broker's session in an orderly way: everything it owns is published.
+    async fn resign_broker(&self, broker: BrokerId, epoch: BrokerEpoch) -> Result<Revision, MetadataError>;
+
+    /// Makes an uploaded object part of its partitions. Recorded atomically, with a verdict per partition.
+    async fn publish(&self, request: PublishRequest) -> Result<PublishAnswer, MetadataError>;
+
+    /// Creates a topic. On a remote store it is in the bucket before this answers.
+    async fn create_topic(&self, request: CreateTopic) -> Result<TopicCreated, MetadataError>;
+
+    /// Grows a topic.
+    async fn create_partitions(&self, request: CreatePartitions) -> Result<Revision, MetadataError>;
+
+    /// Deletes a topic; its segments are retired.
+    async fn delete_topic(&self, topic: TopicId) -> Result<Revision, MetadataError>;
+
+    /// Replaces a topic's configs.
+    async fn alter_topic_configs(&self, request: AlterTopicConfigs) -> Result<Revision, MetadataError>;
+
+    /// Moves a log start forward.
+    async fn advance_log_start(&self, request: AdvanceLogStart) -> Result<Offset, MetadataError>;
+
+    /// Opens partitions whose owner's log is lost: what it had not published is given up. The only way out for `wal` topics.
+    async fn elect_unclean(&self, partitions: Vec<TopicPartition>) -> Result<Revision, MetadataError>;
+
+    /// At most `limit` segments of a partition, beginning with the one that answers for `from` or the next above it.
+    async fn segments(&self, partition: TopicPartition, from: Offset, limit: u32) -> Result<SegmentPage, MetadataError>;
+
+    /// The first segment whose largest timestamp is at or above `timestamp`, as a page of at most one.
+    async fn segment_at(&self, partition: TopicPartition, timestamp: Timestamp) -> Result<SegmentPage, MetadataError>;
+
+    /// The segment with the partition's largest timestamp, as a page of at most one.
+    async fn segment_of_max_timestamp(&self, partition: TopicPartition) -> Result<SegmentPage, MetadataError>;
+
+    /// A block of producer ids that nobody had and nobody will have.
+    async fn allocate_producer_ids(&self, count: u32) -> Result<Range<ProducerId>, MetadataError>;
+
+    /// The newest image known here, and a way to wait for the next.
+    fn image(&self) -> watch::Receiver<Arc<ClusterImage>>;
+}

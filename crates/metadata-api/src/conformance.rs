@@ -1,0 +1,1 @@
+//! What every [`crate::MetadataClient`] must do.

@@ -1,0 +1,29 @@
+//! What may be asked of the metadata service: requests, answers, errors, the client's trait, and the messages they travel in
+//! (`proto/metadata.proto`). Knows nothing of how the service keeps its state.
+
+mod client;
+pub mod conformance;
+mod error;
+mod grpc;
+mod image;
+mod publish;
+mod requests;
+pub mod wire;
+
+/// The messages of `proto/metadata.proto`, with tonic's client and server.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::large_futures)]
+pub mod proto {
+    tonic::include_proto!("siltstone.metadata.v1");
+}
+
+pub use client::MetadataClient;
+pub use error::MetadataError;
+pub use grpc::{GrpcClient, MAX_MESSAGE_BYTES, Transport};
+pub use image::{BrokerImage, ClusterImage, Endpoint, PartitionImage, TopicImage};
+pub use publish::{
+    EpochHistory, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta, PublishAnswer, PublishRequest, PublishedObject, Run,
+};
+pub use requests::{
+    AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, PartitionState, RegisterBroker,
+    Registration, SegmentPage, TopicCreated,
+};
