@@ -1,0 +1,135 @@
+//! Requests: from a frame to a closed enum of decoded bodies.
+
+use bytes::Bytes;
+use kafka_protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, FetchRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+};
+use kafka_protocol::protocol::Decodable;
+
+use crate::frame::{RequestHeader, decode_header};
+use crate::wire::MalformedError;
+use crate::{ApiKey, guard};
+
+/// A decoded request body. Strings and records in it are slices of the frame: whatever is kept beyond the request has to be copied,
+/// or it keeps the whole frame.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Request {
+    /// Appends record batches.
+    Produce(ProduceRequest),
+    /// Reads record batches.
+    Fetch(FetchRequest),
+    /// Finds offsets.
+    ListOffsets(ListOffsetsRequest),
+    /// Names brokers, topics and leaders.
+    Metadata(MetadataRequest),
+    /// Finds a coordinator.
+    FindCoordinator(FindCoordinatorRequest),
+    /// Lists the served APIs.
+    ApiVersions(ApiVersionsRequest),
+    /// Creates topics.
+    CreateTopics(CreateTopicsRequest),
+    /// Deletes topics.
+    DeleteTopics(DeleteTopicsRequest),
+    /// Gives a producer its id.
+    InitProducerId(InitProducerIdRequest),
+    /// Finds where a leader epoch ends.
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
+    /// Names the cluster and its brokers.
+    DescribeCluster(DescribeClusterRequest),
+}
+
+/// A request and what came with it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DecodedRequest {
+    /// Which request, in which version, from whom.
+    pub header: RequestHeader,
+    /// The body.
+    pub request: Request,
+    /// Upper bound of the memory that the decoded body takes beside its frame, in bytes.
+    pub decoded_bytes: usize,
+}
+
+/// Why a frame is not a request that can be handled. All but [`Self::UnsupportedApiVersions`] end the connection, as in Kafka.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The header cannot be read.
+    #[error("malformed request header: {0}")]
+    Header(#[source] MalformedError),
+    /// No such API is served.
+    #[error("API key {api_key} is not served")]
+    UnknownApi {
+        /// The number sent.
+        api_key: i16,
+    },
+    /// The API is served, the version is not.
+    #[error("version {version} of {} is not served, only {} to {}", .api_key.name(), .api_key.versions().min, .api_key.versions().max)]
+    UnsupportedVersion {
+        /// The API.
+        api_key: ApiKey,
+        /// The version sent.
+        version: i16,
+    },
+    /// An ApiVersions request in a version that is not served. It is answered with [`crate::unsupported_api_versions`], from which
+    /// the client learns the version to use (KIP-511).
+    #[error("version {version} of ApiVersions is not served")]
+    UnsupportedApiVersions {
+        /// The version sent.
+        version: i16,
+        /// Comes back in the answer.
+        correlation_id: i32,
+    },
+    /// The body is not one of its API and version.
+    #[error("malformed {} request, version {version}: {source}", .api_key.name())]
+    Body {
+        /// The API.
+        api_key: ApiKey,
+        /// The version.
+        version: i16,
+        /// What is wrong with it.
+        source: MalformedError,
+    },
+    /// The body passed the guard and kafka-protocol refused it: the two disagree, which is a bug.
+    #[error("undecodable {} request, version {version}: {reason}", .api_key.name())]
+    Undecodable {
+        /// The API.
+        api_key: ApiKey,
+        /// The version.
+        version: i16,
+        /// kafka-protocol's words.
+        reason: String,
+    },
+}
+
+/// Decodes `frame`, a request without its length. Never panics, and allocates at most a small multiple of the frame's length.
+///
+/// # Errors
+/// See [`DecodeError`]; all but one variant end the connection.
+pub fn decode_request(frame: &Bytes) -> Result<DecodedRequest, DecodeError> {
+    let (header, body_start) = decode_header(frame)?;
+    let RequestHeader { api_key, version, .. } = header;
+    let mut body = frame.slice(body_start..);
+    let decoded_bytes = guard::check(api_key, version, &body).map_err(|source| DecodeError::Body { api_key, version, source })?;
+    let request = decode_body(api_key, version, &mut body).map_err(|reason| DecodeError::Undecodable { api_key, version, reason })?;
+    Ok(DecodedRequest { header, request, decoded_bytes })
+}
+
+fn decode_body(api: ApiKey, version: i16, body: &mut Bytes) -> Result<Request, String> {
+    Ok(match api {
+        ApiKey::Produce => Request::Produce(decode_as(body, version)?),
+        ApiKey::Fetch => Request::Fetch(decode_as(body, version)?),
+        ApiKey::ListOffsets => Request::ListOffsets(decode_as(body, version)?),
+        ApiKey::Metadata => Request::Metadata(decode_as(body, version)?),
+        ApiKey::FindCoordinator => Request::FindCoordinator(decode_as(body, version)?),
+        ApiKey::ApiVersions => Request::ApiVersions(decode_as(body, version)?),
+        ApiKey::CreateTopics => Request::CreateTopics(decode_as(body, version)?),
+        ApiKey::DeleteTopics => Request::DeleteTopics(decode_as(body, version)?),
+        ApiKey::InitProducerId => Request::InitProducerId(decode_as(body, version)?),
+        ApiKey::OffsetForLeaderEpoch => Request::OffsetForLeaderEpoch(decode_as(body, version)?),
+        ApiKey::DescribeCluster => Request::DescribeCluster(decode_as(body, version)?),
+    })
+}
+
+fn decode_as<R: Decodable>(body: &mut Bytes, version: i16) -> Result<R, String> {
+    R::decode(body, version).map_err(|error| format!("{error:#}"))
+}

@@ -1,0 +1,201 @@
+//! Responses: from a body to the slices of a frame, ready for a vectored write.
+//!
+//! kafka-protocol refuses to encode a body that has a field set which its version lacks. Handlers fill in the newest form;
+//! [`fit`] takes out what the version of the request cannot say.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::{
+    ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsResponse, DescribeClusterResponse, FindCoordinatorResponse,
+    InitProducerIdResponse, ListOffsetsResponse, MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse,
+};
+use kafka_protocol::protocol::Encodable;
+
+use crate::fetch_response::FetchResponse;
+use crate::gather::Gather;
+use crate::{ApiKey, ErrorCode};
+
+/// A response's body. Fields that the request's version lacks may be set: they are left out.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ResponseBody {
+    /// Offsets of the appended batches, or errors, by partition.
+    Produce(ProduceResponse),
+    /// Record batches by partition.
+    Fetch(FetchResponse),
+    /// Offsets by partition.
+    ListOffsets(ListOffsetsResponse),
+    /// Brokers, topics, partitions.
+    Metadata(MetadataResponse),
+    /// Coordinators, always in the list of version 4 and above; older versions take the first.
+    FindCoordinator(FindCoordinatorResponse),
+    /// The served APIs.
+    ApiVersions(ApiVersionsResponse),
+    /// Created topics, or errors.
+    CreateTopics(CreateTopicsResponse),
+    /// Deleted topics, or errors.
+    DeleteTopics(DeleteTopicsResponse),
+    /// A producer id.
+    InitProducerId(InitProducerIdResponse),
+    /// Ends of leader epochs.
+    OffsetForLeaderEpoch(OffsetForLeaderEpochResponse),
+    /// The cluster and its brokers.
+    DescribeCluster(DescribeClusterResponse),
+}
+
+impl ResponseBody {
+    /// The API that this answers.
+    pub fn api_key(&self) -> ApiKey {
+        match self {
+            Self::Produce(_) => ApiKey::Produce,
+            Self::Fetch(_) => ApiKey::Fetch,
+            Self::ListOffsets(_) => ApiKey::ListOffsets,
+            Self::Metadata(_) => ApiKey::Metadata,
+            Self::FindCoordinator(_) => ApiKey::FindCoordinator,
+            Self::ApiVersions(_) => ApiKey::ApiVersions,
+            Self::CreateTopics(_) => ApiKey::CreateTopics,
+            Self::DeleteTopics(_) => ApiKey::DeleteTopics,
+            Self::InitProducerId(_) => ApiKey::InitProducerId,
+            Self::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
+            Self::DescribeCluster(_) => ApiKey::DescribeCluster,
+        }
+    }
+}
+
+/// A response that cannot be put into bytes. The request gets no answer, so the connection has to be closed.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The body says something that the version cannot: a bug in what built it.
+    #[error("{} response cannot be encoded in version {version}: {reason}", .api_key.name())]
+    Body {
+        /// The API.
+        api_key: ApiKey,
+        /// The version asked for.
+        version: i16,
+        /// kafka-protocol's words.
+        reason: String,
+    },
+    /// A frame's length has 31 bits.
+    #[error("{} response of {bytes} bytes does not fit a frame", .api_key.name())]
+    TooLarge {
+        /// The API.
+        api_key: ApiKey,
+        /// Its length without the frame's length field.
+        bytes: usize,
+    },
+}
+
+/// Encodes a response as the slices of one frame: length, header, body. All but Fetch are one slice; the records of a Fetch are
+/// slices of their own, not copied.
+///
+/// # Errors
+/// See [`EncodeError`]; neither happens to a body built for its version and within the limits on a fetch.
+pub fn encode_response(correlation_id: i32, version: i16, body: ResponseBody) -> Result<Vec<Bytes>, EncodeError> {
+    let api_key = body.api_key();
+    let mut gather = Gather::for_frame();
+    gather.head().put_i32(correlation_id);
+    if 1 <= api_key.response_header_version(version) {
+        gather.head().put_u8(0); // no tagged fields
+    }
+    encode_body(fit(body, version), version, &mut gather).map_err(|reason| EncodeError::Body { api_key, version, reason })?;
+    gather.into_frame().map_err(|bytes| EncodeError::TooLarge { api_key, bytes })
+}
+
+fn encode_body(body: ResponseBody, version: i16, gather: &mut Gather) -> Result<(), String> {
+    match body {
+        ResponseBody::Fetch(body) => {
+            body.encode(version, gather);
+            Ok(())
+        }
+        ResponseBody::Produce(body) => encode_as(&body, version, gather.head()),
+        ResponseBody::ListOffsets(body) => encode_as(&body, version, gather.head()),
+        ResponseBody::Metadata(body) => encode_as(&body, version, gather.head()),
+        ResponseBody::FindCoordinator(body) => encode_as(&body, version, gather.head()),
+        ResponseBody::ApiVersions(body) => encode_as(&body, version, gather.head()),
+        ResponseBody::CreateTopics(body) => encode_as(&body, version, gather.head()),
+        ResponseBody::DeleteTopics(body) => encode_as(&body, version, gather.head()),
+        ResponseBody::InitProducerId(body) => encode_as(&body, version, gather.head()),
+        ResponseBody::OffsetForLeaderEpoch(body) => encode_as(&body, version, gather.head()),
+        ResponseBody::DescribeCluster(body) => encode_as(&body, version, gather.head()),
+    }
+}
+
+fn encode_as<R: Encodable>(body: &R, version: i16, head: &mut BytesMut) -> Result<(), String> {
+    let mut encode = || {
+        head.reserve(body.compute_size(version)?);
+        body.encode(head, version)
+    };
+    encode().map_err(|error| format!("{error:#}"))
+}
+
+/// Takes out of `body` what `version` cannot say. Only fields whose absence the protocol defines are touched.
+fn fit(mut body: ResponseBody, version: i16) -> ResponseBody {
+    /// Kafka's "not asked for" in the fields that list authorized operations.
+    const NO_OPERATIONS: i32 = i32::MIN;
+
+    match &mut body {
+        ResponseBody::ListOffsets(body) if version < 4 => {
+            for partition in body.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                partition.leader_epoch = -1;
+            }
+        }
+        ResponseBody::Metadata(body) => {
+            if !(8..=10).contains(&version) {
+                body.cluster_authorized_operations = NO_OPERATIONS;
+            }
+            for topic in &mut body.topics {
+                if version < 8 {
+                    topic.topic_authorized_operations = NO_OPERATIONS;
+                }
+                if version < 12 && topic.name.is_none() {
+                    topic.name = Some(Default::default());
+                }
+            }
+        }
+        ResponseBody::FindCoordinator(body) if version < 4 && !body.coordinators.is_empty() => {
+            let first = body.coordinators.swap_remove(0);
+            body.coordinators.clear();
+            body.error_code = first.error_code;
+            body.error_message = first.error_message;
+            body.node_id = first.node_id;
+            body.host = first.host;
+            body.port = first.port;
+        }
+        ResponseBody::DescribeCluster(body) => {
+            if version < 1 {
+                body.endpoint_type = 1;
+            }
+            if version < 2 {
+                body.brokers.iter_mut().for_each(|broker| broker.is_fenced = false);
+            }
+        }
+        ResponseBody::ListOffsets(_)
+        | ResponseBody::FindCoordinator(_)
+        | ResponseBody::Produce(_)
+        | ResponseBody::Fetch(_)
+        | ResponseBody::ApiVersions(_)
+        | ResponseBody::CreateTopics(_)
+        | ResponseBody::DeleteTopics(_)
+        | ResponseBody::InitProducerId(_)
+        | ResponseBody::OffsetForLeaderEpoch(_) => {}
+    }
+    body
+}
+
+/// The answer to ApiVersions: every served API. No feature is listed, so `transaction.version` is 0 for clients (KIP-890).
+pub fn api_versions_response() -> ApiVersionsResponse {
+    let api_keys = ApiKey::ALL.iter().map(|api| {
+        let range = api.versions();
+        ApiVersion::default().with_api_key(api.key()).with_min_version(range.min).with_max_version(range.max)
+    });
+    ApiVersionsResponse::default().with_api_keys(api_keys.collect())
+}
+
+/// The frame that answers an ApiVersions request of an unknown version: version 0 of the body, which every client can read, with
+/// UNSUPPORTED_VERSION and the served APIs (KIP-511).
+pub fn unsupported_api_versions(correlation_id: i32) -> Vec<Bytes> {
+    let body = api_versions_response().with_error_code(ErrorCode::UnsupportedVersion.code());
+    encode_response(correlation_id, 0, ResponseBody::ApiVersions(body)).expect("a small body with fields of version 0 only")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Request, StrBytes};
+
+use super::*;
+use crate::client::decode_response;
+use crate::fetch_response::{FetchedPartition, FetchedTopic};
+use crate::{ApiKey, FetchResponse};
+
+fn text(text: &'static str) -> StrBytes {
+    StrBytes::from_static_str(text)
+}
+
+fn topic_name() -> TopicName {
+    TopicName(text("events"))
+}
+
+/// A body of `api` in its newest form, every field set.
+fn full_body(api: ApiKey) -> ResponseBody {
+    match api {
+        ApiKey::Produce => ResponseBody::Produce(
+            ProduceResponse::default()
+                .with_throttle_time_ms(5)
+                .with_responses(vec![
+                    TopicProduceResponse::default()
+                        .with_name(topic_name())
+                        .with_topic_id(uuid::Uuid::from_bytes([7; 16]))
+                        .with_partition_responses(vec![
+                            PartitionProduceResponse::default()
+                                .with_index(3)
+                                .with_error_code(6)
+                                .with_base_offset(41)
+                                .with_log_append_time_ms(99)
+                                .with_log_start_offset(2)
+                                .with_record_errors(vec![
+                                    BatchIndexAndErrorMessage::default()
+                                        .with_batch_index(1)
+                                        .with_batch_index_error_message(Some(text("bad"))),
+                                ])
+                                .with_error_message(Some(text("moved")))
+                                .with_current_leader(LeaderIdAndEpoch::default().with_leader_id(BrokerId(2)).with_leader_epoch(8)),
+                        ]),
+                ])
+                .with_node_endpoints(vec![
+                    NodeEndpoint::default().with_node_id(BrokerId(2)).with_host(text("b")).with_port(9092).with_rack(Some(text("r"))),
+                ]),
+        ),
+        ApiKey::Fetch => ResponseBody::Fetch(FetchResponse {
+            session_id: 9,
+            topics: vec![FetchedTopic {
+                name: topic_name(),
+                partitions: vec![FetchedPartition { preferred_read_replica: 4, ..FetchedPartition::default() }],
+                ..FetchedTopic::default()
+            }],
+            ..FetchResponse::default()
+        }),
+        ApiKey::ListOffsets => ResponseBody::ListOffsets(ListOffsetsResponse::default().with_topics(vec![
+            ListOffsetsTopicResponse::default().with_name(topic_name()).with_partitions(vec![
+                ListOffsetsPartitionResponse::default().with_partition_index(1).with_timestamp(3).with_offset(4).with_leader_epoch(5),
+            ]),
+        ])),
+        ApiKey::Metadata => ResponseBody::Metadata(
+            MetadataResponse::default()
+                .with_throttle_time_ms(5)
+                .with_brokers(vec![
+                    MetadataResponseBroker::default()
+                        .with_node_id(BrokerId(1))
+                        .with_host(text("a"))
+                        .with_port(9092)
+                        .with_rack(Some(text("r"))),
+                ])
+                .with_cluster_id(Some(text("c")))
+                .with_controller_id(BrokerId(1))
+                .with_error_code(129)
+                .with_cluster_authorized_operations(12)
+                .with_topics(vec![
+                    MetadataResponseTopic::default()
+                        .with_error_code(100)
+                        .with_name(None)
+                        .with_topic_id(uuid::Uuid::from_bytes([7; 16]))
+                        .with_topic_authorized_operations(34)
+                        .with_partitions(vec![
+                            MetadataResponsePartition::default()
+                                .with_leader_id(BrokerId(1))
+                                .with_leader_epoch(3)
+                                .with_replica_nodes(vec![BrokerId(1)])
+                                .with_isr_nodes(vec![BrokerId(1)])
+                                .with_offline_replicas(vec![BrokerId(2)]),
+                        ]),
+                ]),
+        ),
+        ApiKey::FindCoordinator => ResponseBody::FindCoordinator(FindCoordinatorResponse::default().with_coordinators(vec![
+            Coordinator::default()
+                .with_key(text("group"))
+                .with_node_id(BrokerId(1))
+                .with_host(text("a"))
+                .with_port(9092)
+                .with_error_code(15)
+                .with_error_message(Some(text("later"))),
+        ])),
+        ApiKey::ApiVersions => ResponseBody::ApiVersions(api_versions_response()),
+        ApiKey::CreateTopics => ResponseBody::CreateTopics(CreateTopicsResponse::default().with_topics(vec![
+                CreatableTopicResult::default()
+                    .with_name(topic_name())
+                    .with_topic_id(uuid::Uuid::from_bytes([7; 16]))
+                    .with_error_code(36)
+                    .with_error_message(Some(text("exists")))
+                    .with_topic_config_error_code(29)
+                    .with_num_partitions(3)
+                    .with_replication_factor(1)
+                    .with_configs(Some(vec![
+                        CreatableTopicConfigs::default()
+                            .with_name(text("k"))
+                            .with_value(Some(text("v")))
+                            .with_read_only(true)
+                            .with_is_sensitive(true),
+                    ])),
+            ])),
+        ApiKey::DeleteTopics => ResponseBody::DeleteTopics(DeleteTopicsResponse::default().with_responses(vec![
+            DeletableTopicResult::default()
+                .with_name(Some(topic_name()))
+                .with_topic_id(uuid::Uuid::from_bytes([7; 16]))
+                .with_error_code(3)
+                .with_error_message(Some(text("gone"))),
+        ])),
+        ApiKey::InitProducerId => ResponseBody::InitProducerId(
+            InitProducerIdResponse::default().with_error_code(42).with_producer_id(ProducerId(1000)).with_producer_epoch(1),
+        ),
+        ApiKey::OffsetForLeaderEpoch => ResponseBody::OffsetForLeaderEpoch(OffsetForLeaderEpochResponse::default().with_topics(vec![
+            OffsetForLeaderTopicResult::default()
+                .with_topic(topic_name())
+                .with_partitions(vec![EpochEndOffset::default().with_partition(1).with_leader_epoch(2).with_end_offset(3)]),
+        ])),
+        ApiKey::DescribeCluster => ResponseBody::DescribeCluster(
+            DescribeClusterResponse::default()
+                .with_error_code(42)
+                .with_error_message(Some(text("no")))
+                .with_endpoint_type(2)
+                .with_cluster_id(text("c"))
+                .with_controller_id(BrokerId(1))
+                .with_cluster_authorized_operations(12)
+                .with_brokers(vec![DescribeClusterBroker::default().with_broker_id(BrokerId(1)).with_host(text("a")).with_is_fenced(true)]),
+        ),
+    }
+}
+
+/// The answer to an `R` of `version`, as a client reads it.
+fn read_back<R: Request>(version: i16, body: ResponseBody) -> R::Response {
+    let frame = encode_response(77, version, body).unwrap().concat();
+    assert_eq!(i32::from_be_bytes(*frame.first_chunk().unwrap()), frame.len() as i32 - 4);
+    assert_eq!(crate::client::correlation_id(&frame[4..]), Some(77));
+    decode_response::<R>(version, Bytes::from(frame).slice(4..)).unwrap()
+}
+
+#[test]
+fn every_advertised_version_encodes_a_response_with_every_field_set() {
+    for &api in ApiKey::ALL {
+        let range = api.versions();
+        for version in range.min..=range.max {
+            let body = full_body(api);
+            match api {
+                ApiKey::Produce => assert_eq!(read_back::<ProduceRequest>(version, body).responses.len(), 1),
+                ApiKey::Fetch => assert_eq!(read_back::<FetchRequest>(version, body).responses.len(), 1),
+                ApiKey::ListOffsets => assert_eq!(read_back::<ListOffsetsRequest>(version, body).topics.len(), 1),
+                ApiKey::Metadata => assert_eq!(read_back::<MetadataRequest>(version, body).topics.len(), 1),
+                ApiKey::FindCoordinator => {
+                    read_back::<FindCoordinatorRequest>(version, body);
+                }
+                ApiKey::ApiVersions => {
+                    assert_eq!(read_back::<ApiVersionsRequest>(version, body).api_keys.len(), ApiKey::ALL.len())
+                }
+                ApiKey::CreateTopics => assert_eq!(read_back::<CreateTopicsRequest>(version, body).topics.len(), 1),
+                ApiKey::DeleteTopics => assert_eq!(read_back::<DeleteTopicsRequest>(version, body).responses.len(), 1),
+                ApiKey::InitProducerId => assert_eq!(read_back::<InitProducerIdRequest>(version, body).producer_id, 1000),
+                ApiKey::OffsetForLeaderEpoch => assert_eq!(read_back::<OffsetForLeaderEpochRequest>(version, body).topics.len(), 1),
+                ApiKey::DescribeCluster => assert_eq!(read_back::<DescribeClusterRequest>(version, body).brokers.len(), 1),
+            }
+        }
+    }
+}
+
+#[test]
+fn fields_stay_in_the_versions_that_have_them() {
+    let metadata = |version| read_back::<MetadataRequest>(version, full_body(ApiKey::Metadata));
+    assert_eq!(metadata(7).topics[0].topic_authorized_operations, i32::MIN);
+    assert_eq!(metadata(8).topics[0].topic_authorized_operations, 34);
+    assert_eq!(metadata(10).cluster_authorized_operations, 12);
+    assert_eq!(metadata(11).cluster_authorized_operations, i32::MIN);
+    assert_eq!(metadata(11).topics[0].name, Some(TopicName::default()));
+    assert_eq!(metadata(12).topics[0].name, None);
+
+    let list_offsets = |version| read_back::<ListOffsetsRequest>(version, full_body(ApiKey::ListOffsets));
+    assert_eq!(list_offsets(3).topics[0].partitions[0].leader_epoch, -1);
+    assert_eq!(list_offsets(4).topics[0].partitions[0].leader_epoch, 5);
+
+    let describe_cluster = |version| read_back::<DescribeClusterRequest>(version, full_body(ApiKey::DescribeCluster));
+    assert_eq!((describe_cluster(0).endpoint_type, describe_cluster(1).endpoint_type), (1, 2));
+    assert_eq!((describe_cluster(1).brokers[0].is_fenced, describe_cluster(2).brokers[0].is_fenced), (false, true));
+}
+
+#[test]
+fn a_coordinator_stands_where_the_version_looks_for_it() {
+    for version in 0..=3 {
+        let response = read_back::<FindCoordinatorRequest>(version, full_body(ApiKey::FindCoordinator));
+        assert_eq!((response.node_id, response.error_code, &*response.host, response.port), (BrokerId(1), 15, "a", 9092));
+        assert!(response.coordinators.is_empty());
+    }
+    for version in 4..=6 {
+        let response = read_back::<FindCoordinatorRequest>(version, full_body(ApiKey::FindCoordinator));
+        assert_eq!((response.coordinators[0].node_id, response.coordinators[0].error_code), (BrokerId(1), 15));
+    }
+}
+
+#[test]
+fn api_versions_of_an_unknown_version_is_answered_in_version_0() {
+    let frame = unsupported_api_versions(7).concat();
+    let response = decode_response::<ApiVersionsRequest>(0, Bytes::from(frame).slice(4..)).unwrap();
+    assert_eq!(response.error_code, ErrorCode::UnsupportedVersion.code());
+    let listed = response.api_keys.iter().find(|api| api.api_key == ApiKey::ApiVersions.key()).unwrap();
+    assert_eq!((listed.min_version, listed.max_version), (0, 4));
+}

@@ -1,0 +1,210 @@
+//! The shape of every served request: which fields follow each other in which versions. It says as much as is needed to walk a body
+//! and to know what decoding it would allocate.
+
+use std::mem::size_of;
+
+use kafka_protocol::messages::{
+    TopicName, create_topics_request as create_topics, delete_topics_request as delete_topics, fetch_request as fetch,
+    list_offsets_request as list_offsets, metadata_request as metadata, offset_for_leader_epoch_request as leader_epoch,
+    produce_request as produce,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use crate::ApiKey;
+
+/// A structure: fields in order, then tagged fields in flexible versions.
+pub(crate) struct Shape {
+    pub(crate) fields: &'static [Field],
+    /// Tagged fields with a meaning; `None` for the bare elements of an array of numbers or strings, which have none.
+    pub(crate) tags: Option<&'static [KnownTag]>,
+    /// Bytes that one of them takes in a `Vec`.
+    pub(crate) size: usize,
+}
+
+/// A field and the versions that have it, both ends included.
+pub(crate) struct Field {
+    pub(crate) min: i16,
+    pub(crate) max: i16,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) struct KnownTag {
+    pub(crate) tag: u32,
+    pub(crate) min: i16,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) enum Kind {
+    Fixed(usize),
+    String,
+    NullableString,
+    NullableBytes,
+    Array(&'static Shape),
+    NullableArray(&'static Shape),
+    Struct(&'static Shape),
+}
+
+use Kind::{Array, Fixed, NullableArray, NullableBytes, NullableString, String, Struct};
+
+const BOOLEAN: Kind = Fixed(1);
+const INT8: Kind = Fixed(1);
+const INT16: Kind = Fixed(2);
+const INT32: Kind = Fixed(4);
+const INT64: Kind = Fixed(8);
+const UUID: Kind = Fixed(16);
+
+const fn always(kind: Kind) -> Field {
+    between(0, i16::MAX, kind)
+}
+
+const fn since(min: i16, kind: Kind) -> Field {
+    between(min, i16::MAX, kind)
+}
+
+const fn until(max: i16, kind: Kind) -> Field {
+    between(0, max, kind)
+}
+
+const fn between(min: i16, max: i16, kind: Kind) -> Field {
+    Field { min, max, kind }
+}
+
+const fn body(fields: &'static [Field]) -> Shape {
+    element(0, fields)
+}
+
+const fn element(size: usize, fields: &'static [Field]) -> Shape {
+    Shape { fields, tags: Some(&[]), size }
+}
+
+const fn bare(size: usize, fields: &'static [Field]) -> Shape {
+    Shape { fields, tags: None, size }
+}
+
+/// The shape of `api`'s request body.
+pub(crate) fn of(api: ApiKey) -> &'static Shape {
+    match api {
+        ApiKey::Produce => &PRODUCE,
+        ApiKey::Fetch => &FETCH,
+        ApiKey::ListOffsets => &LIST_OFFSETS,
+        ApiKey::Metadata => &METADATA,
+        ApiKey::FindCoordinator => &FIND_COORDINATOR,
+        ApiKey::ApiVersions => &API_VERSIONS,
+        ApiKey::CreateTopics => &CREATE_TOPICS,
+        ApiKey::DeleteTopics => &DELETE_TOPICS,
+        ApiKey::InitProducerId => &INIT_PRODUCER_ID,
+        ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
+        ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
+    }
+}
+
+static BARE_INT32: Shape = bare(size_of::<i32>(), &[always(INT32)]);
+static BARE_TOPIC_NAME: Shape = bare(size_of::<TopicName>(), &[always(String)]);
+static BARE_STRING: Shape = bare(size_of::<StrBytes>(), &[always(String)]);
+
+static PRODUCE: Shape = body(&[
+    always(NullableString), // transactional id
+    always(INT16),          // acks
+    always(INT32),          // timeout
+    always(Array(&PRODUCE_TOPIC)),
+]);
+static PRODUCE_TOPIC: Shape =
+    element(size_of::<produce::TopicProduceData>(), &[until(12, String), since(13, UUID), always(Array(&PRODUCE_PARTITION))]);
+static PRODUCE_PARTITION: Shape = element(size_of::<produce::PartitionProduceData>(), &[always(INT32), always(NullableBytes)]);
+
+static FETCH: Shape = Shape {
+    fields: &[
+        until(14, INT32), // replica id
+        always(INT32),    // max wait
+        always(INT32),    // min bytes
+        always(INT32),    // max bytes
+        always(INT8),     // isolation level
+        since(7, INT32),  // session id
+        since(7, INT32),  // session epoch
+        always(Array(&FETCH_TOPIC)),
+        since(7, Array(&FETCH_FORGOTTEN)),
+        since(11, String), // rack id
+    ],
+    tags: Some(&[
+        KnownTag { tag: 0, min: 12, kind: NullableString }, // cluster id
+        KnownTag { tag: 1, min: 15, kind: Struct(&FETCH_REPLICA_STATE) },
+    ]),
+    size: 0,
+};
+static FETCH_REPLICA_STATE: Shape = element(size_of::<fetch::ReplicaState>(), &[always(INT32), always(INT64)]);
+static FETCH_TOPIC: Shape = element(size_of::<fetch::FetchTopic>(), &[until(12, String), since(13, UUID), always(Array(&FETCH_PARTITION))]);
+static FETCH_PARTITION: Shape = Shape {
+    fields: &[
+        always(INT32),    // partition
+        since(9, INT32),  // current leader epoch
+        always(INT64),    // fetch offset
+        since(12, INT32), // last fetched epoch
+        since(5, INT64),  // log start offset
+        always(INT32),    // max bytes
+    ],
+    tags: Some(&[
+        KnownTag { tag: 0, min: 17, kind: UUID },  // replica directory id
+        KnownTag { tag: 1, min: 18, kind: INT64 }, // high watermark
+    ]),
+    size: size_of::<fetch::FetchPartition>(),
+};
+static FETCH_FORGOTTEN: Shape =
+    element(size_of::<fetch::ForgottenTopic>(), &[until(12, String), since(13, UUID), always(Array(&BARE_INT32))]);
+
+static LIST_OFFSETS: Shape = body(&[
+    always(INT32),  // replica id
+    since(2, INT8), // isolation level
+    always(Array(&LIST_OFFSETS_TOPIC)),
+    since(10, INT32), // timeout
+]);
+static LIST_OFFSETS_TOPIC: Shape =
+    element(size_of::<list_offsets::ListOffsetsTopic>(), &[always(String), always(Array(&LIST_OFFSETS_PARTITION))]);
+static LIST_OFFSETS_PARTITION: Shape =
+    element(size_of::<list_offsets::ListOffsetsPartition>(), &[always(INT32), since(4, INT32), always(INT64)]);
+
+static METADATA: Shape = body(&[
+    until(0, Array(&METADATA_TOPIC)),
+    since(1, NullableArray(&METADATA_TOPIC)),
+    since(4, BOOLEAN),       // allow auto topic creation
+    between(8, 10, BOOLEAN), // include cluster authorized operations
+    since(8, BOOLEAN),       // include topic authorized operations
+]);
+static METADATA_TOPIC: Shape =
+    element(size_of::<metadata::MetadataRequestTopic>(), &[since(10, UUID), until(9, String), since(10, NullableString)]);
+
+static FIND_COORDINATOR: Shape = body(&[until(3, String), since(1, INT8), since(4, Array(&BARE_STRING))]);
+
+static API_VERSIONS: Shape = body(&[since(3, String), since(3, String)]);
+
+static CREATE_TOPICS: Shape = body(&[always(Array(&CREATE_TOPICS_TOPIC)), always(INT32), always(BOOLEAN)]);
+static CREATE_TOPICS_TOPIC: Shape = element(
+    size_of::<create_topics::CreatableTopic>(),
+    &[
+        always(String),
+        always(INT32), // partitions
+        always(INT16), // replication factor
+        always(Array(&CREATE_TOPICS_ASSIGNMENT)),
+        always(Array(&CREATE_TOPICS_CONFIG)),
+    ],
+);
+static CREATE_TOPICS_ASSIGNMENT: Shape =
+    element(size_of::<create_topics::CreatableReplicaAssignment>(), &[always(INT32), always(Array(&BARE_INT32))]);
+static CREATE_TOPICS_CONFIG: Shape = element(size_of::<create_topics::CreatableTopicConfig>(), &[always(String), always(NullableString)]);
+
+static DELETE_TOPICS: Shape = body(&[since(6, Array(&DELETE_TOPICS_TOPIC)), until(5, Array(&BARE_TOPIC_NAME)), always(INT32)]);
+static DELETE_TOPICS_TOPIC: Shape = element(size_of::<delete_topics::DeleteTopicState>(), &[always(NullableString), always(UUID)]);
+
+static INIT_PRODUCER_ID: Shape = body(&[
+    always(NullableString), // transactional id
+    always(INT32),          // transaction timeout
+    since(3, INT64),        // producer id
+    since(3, INT16),        // producer epoch
+]);
+
+static OFFSET_FOR_LEADER_EPOCH: Shape = body(&[since(3, INT32), always(Array(&OFFSET_FOR_LEADER_EPOCH_TOPIC))]);
+static OFFSET_FOR_LEADER_EPOCH_TOPIC: Shape =
+    element(size_of::<leader_epoch::OffsetForLeaderTopic>(), &[always(String), always(Array(&OFFSET_FOR_LEADER_EPOCH_PARTITION))]);
+static OFFSET_FOR_LEADER_EPOCH_PARTITION: Shape =
+    element(size_of::<leader_epoch::OffsetForLeaderPartition>(), &[always(INT32), always(INT32), always(INT32)]);
+
+static DESCRIBE_CLUSTER: Shape = body(&[always(BOOLEAN), since(1, INT8), since(2, BOOLEAN)]);

@@ -1,0 +1,102 @@
+//! The served APIs and their version ranges. This table is the single source: what ApiVersions lists, what is decoded, and what
+//! the tests run through. It is not kafka-protocol's `valid_versions`, which also names versions that crate cannot decode.
+
+use kafka_protocol::messages;
+use kafka_protocol::protocol::{HeaderVersion, VersionRange};
+
+macro_rules! apis {
+    ($($(#[$doc:meta])* $name:ident($request:ident, $response:ident) = $key:literal, $min:literal..=$max:literal, flexible $flexible:literal;)*) => {
+        /// An API that this broker serves.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(i16)]
+        pub enum ApiKey {
+            $($(#[$doc])* $name = $key,)*
+        }
+
+        impl ApiKey {
+            /// Every served API, in the order in which ApiVersions lists them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The API with this key, if it is served.
+            pub fn from_key(key: i16) -> Option<Self> {
+                match key {
+                    $($key => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Kafka's name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// The versions served, both ends included.
+            pub fn versions(self) -> VersionRange {
+                match self {
+                    $(Self::$name => VersionRange { min: $min, max: $max },)*
+                }
+            }
+
+            /// The first version with compact lengths and tagged fields (KIP-482).
+            pub(crate) fn first_flexible_version(self) -> i16 {
+                match self {
+                    $(Self::$name => $flexible,)*
+                }
+            }
+
+            /// Version of the request header that goes with `version` of the body.
+            pub fn request_header_version(self, version: i16) -> i16 {
+                match self {
+                    $(Self::$name => messages::$request::header_version(version),)*
+                }
+            }
+
+            /// Version of the response header that goes with `version` of the body. ApiVersions answers always with 0 (KIP-511).
+            pub fn response_header_version(self, version: i16) -> i16 {
+                match self {
+                    $(Self::$name => messages::$response::header_version(version),)*
+                }
+            }
+        }
+    };
+}
+
+apis! {
+    /// Appends record batches.
+    Produce(ProduceRequest, ProduceResponse) = 0, 3..=13, flexible 9;
+    /// Reads record batches.
+    Fetch(FetchRequest, FetchResponse) = 1, 4..=18, flexible 12;
+    /// Finds offsets: earliest, latest, by timestamp.
+    ListOffsets(ListOffsetsRequest, ListOffsetsResponse) = 2, 1..=10, flexible 6;
+    /// Names brokers, topics, partitions and their leaders.
+    Metadata(MetadataRequest, MetadataResponse) = 3, 0..=13, flexible 9;
+    /// Finds the coordinator of a group or a transactional id.
+    FindCoordinator(FindCoordinatorRequest, FindCoordinatorResponse) = 10, 0..=6, flexible 3;
+    /// Lists the served APIs.
+    ApiVersions(ApiVersionsRequest, ApiVersionsResponse) = 18, 0..=4, flexible 3;
+    /// Creates topics.
+    CreateTopics(CreateTopicsRequest, CreateTopicsResponse) = 19, 2..=7, flexible 5;
+    /// Deletes topics.
+    DeleteTopics(DeleteTopicsRequest, DeleteTopicsResponse) = 20, 1..=6, flexible 4;
+    /// Gives a producer its id.
+    InitProducerId(InitProducerIdRequest, InitProducerIdResponse) = 22, 0..=5, flexible 2;
+    /// Finds where a leader epoch ends.
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse) = 23, 2..=4, flexible 4;
+    /// Names the cluster and its brokers.
+    DescribeCluster(DescribeClusterRequest, DescribeClusterResponse) = 60, 0..=2, flexible 0;
+}
+
+impl ApiKey {
+    /// The number on the wire.
+    pub fn key(self) -> i16 {
+        self as i16
+    }
+
+    /// Whether `version` is served.
+    pub fn serves(self, version: i16) -> bool {
+        let range = self.versions();
+        range.min <= version && version <= range.max
+    }
+}
