@@ -1,0 +1,22 @@
+//! A small Kafka client for the command line, for tests and for simulation: connections, metadata, a producer, a consumer of assigned
+//! partitions, and the administration of topics. It speaks to any Kafka broker and knows nothing of this one's inside.
+//!
+//! [`Client`] finds brokers and leaders. [`Producer`] and [`Consumer`] are made from it; administration is on it.
+
+mod admin;
+mod client;
+mod connection;
+mod consumer;
+mod error;
+mod partitioner;
+mod producer;
+mod retry;
+
+pub use admin::{BrokerInfo, ClusterDescription, ListedOffset, NewTopic, OffsetSpec};
+pub use client::{Client, ClientOptions, PartitionMetadata, TopicMetadata};
+pub use connection::{Answer, Connection, ConnectionOptions};
+pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, OutOfRange};
+pub use error::ClientError;
+pub use partitioner::{murmur2, partition_for_key};
+pub use producer::{Acks, Delivery, Producer, ProducerOptions, ProducerRecord, RecordMetadata};
+pub use records::{Codec, RecordHeader};
