@@ -1,0 +1,301 @@
+//! Executes read plans: batches from memory or disk of the write-ahead log, else from segment objects, as slices and never
+//! re-encoded. A read that finds its plan overtaken, because an entry was trimmed or an object replaced, plans again.
+
+use bytes::Bytes;
+use futures::future::join_all;
+use metadata_api::MetadataError;
+use records::Batch;
+use store::{ReadClass, StoreError};
+use types::{Offset, SegmentRef};
+use wal::{EntryKind, ReadFrom};
+
+use crate::read_plan::{Place, TailRead, View, locate, tail_reads};
+use crate::segments::SegmentRead;
+use crate::{Offsets, Partition, ReadError};
+
+/// Which records a consumer may see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Isolation {
+    /// Up to the high watermark.
+    ReadUncommitted,
+    /// Up to the last stable offset.
+    ReadCommitted,
+}
+
+/// What to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadRequest {
+    /// The first offset wanted. Inside a batch the whole batch is answered, inside a gap the next one.
+    pub offset: Offset,
+    /// Batches are added while they fit.
+    pub max_bytes: usize,
+    /// The first batch is answered even if it alone is larger than `max_bytes`: else a consumer would never get past it.
+    pub at_least_one: bool,
+    /// What may be seen.
+    pub isolation: Isolation,
+    /// On whose budget objects are read.
+    pub class: ReadClass,
+}
+
+/// Bytes of an answer by where they came from, counted when they arrived and not when they were planned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReadSources {
+    /// Memory of the write-ahead log.
+    pub memory: u64,
+    /// Disk of the write-ahead log.
+    pub wal: u64,
+    /// The read cache.
+    pub cache: u64,
+    /// The store.
+    pub store: u64,
+}
+
+/// Batches of a partition and its marks at the moment of the last of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReadResult {
+    /// Whole batches in offset order, each as appended.
+    pub batches: Vec<Bytes>,
+    /// Sum of their lengths.
+    pub bytes: usize,
+    /// Where to read on: after the last batch, and after a gap that follows it as far as that is known.
+    pub next_offset: Offset,
+    /// The partition's marks.
+    pub offsets: Offsets,
+    /// Where the bytes came from.
+    pub sources: ReadSources,
+}
+
+/// Segments of one answer that are fetched at the same time: after short upload intervals they are small.
+const SEGMENTS_AT_ONCE: usize = 8;
+/// How often one read plans again before it gives up; each round either adds batches or follows a change of place.
+const MAX_ROUNDS: usize = 64;
+
+/// What to do next, decided under the partition's lock.
+enum Step {
+    Tail(Vec<TailRead>),
+    Segments { tail_begins: Option<Offset> },
+    Enough,
+    OutOfRange,
+}
+
+struct Answer {
+    request: ReadRequest,
+    next: Offset,
+    batches: Vec<Bytes>,
+    bytes: usize,
+    sources: ReadSources,
+}
+
+impl Answer {
+    fn room(&self) -> usize {
+        self.request.max_bytes.saturating_sub(self.bytes)
+    }
+
+    /// Whether a batch must be answered whatever its size.
+    fn owes_one(&self) -> bool {
+        self.request.at_least_one && self.batches.is_empty()
+    }
+
+    /// Adds a batch if it fits.
+    fn add(&mut self, batch: Bytes, next: Offset) -> bool {
+        if self.room() < batch.len() && !self.owes_one() {
+            return false;
+        }
+        self.bytes += batch.len();
+        self.batches.push(batch);
+        self.next = next;
+        true
+    }
+
+    fn finish(self, offsets: Offsets) -> ReadResult {
+        let Self { batches, bytes, next, sources, .. } = self;
+        ReadResult { batches, bytes, next_offset: next, offsets, sources }
+    }
+}
+
+impl Partition {
+    /// Reads batches from `request.offset` on, none above the high watermark or last stable offset. Empty at the end of what may be
+    /// seen: waiting for more is the caller's, by [`Partition::register`].
+    ///
+    /// May be dropped at any time. What was asked of the store arrives in the read cache all the same, so that the next try finds it
+    /// there however slow the store is.
+    pub async fn read(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
+        let mut answer = Answer { request, next: request.offset, batches: Vec::new(), bytes: 0, sources: ReadSources::default() };
+        for _ in 0..MAX_ROUNDS {
+            let (step, offsets) = self.plan(&answer)?;
+            let goes_on = match step {
+                Step::Tail(reads) => self.read_tail(&mut answer, &reads)?,
+                Step::Segments { tail_begins } => self.read_segments(&mut answer, tail_begins, &offsets).await?,
+                Step::OutOfRange if answer.batches.is_empty() => return Err(out_of_range(request.offset, &offsets)),
+                Step::Enough | Step::OutOfRange => false,
+            };
+            if !goes_on {
+                return Ok(answer.finish(self.readable_offsets()?));
+            }
+        }
+        if answer.batches.is_empty() {
+            return Err(ReadError::Unsettled { partition: self.id, offset: answer.next, attempts: MAX_ROUNDS });
+        }
+        Ok(answer.finish(self.readable_offsets()?))
+    }
+
+    /// The view of the write-ahead log is taken here, before any segment is looked up: what is trimmed afterwards is published, and
+    /// found there (rule R23).
+    fn plan(&self, answer: &Answer) -> Result<(Step, Offsets), ReadError> {
+        let log = self.readable()?;
+        let offsets = crate::partition::offsets(&log);
+        let view = View {
+            log_start: offsets.log_start,
+            visible_end: offsets.visible_end(answer.request.isolation),
+            log_end: offsets.log_end,
+            published_end: offsets.published_end,
+            tail: &log.tail,
+        };
+        let step = match locate(answer.next, &view) {
+            Place::OutOfRange => Step::OutOfRange,
+            Place::AtEnd => Step::Enough,
+            Place::InWal { index } => {
+                let reads = tail_reads(&view, index, answer.room(), answer.owes_one());
+                if reads.is_empty() { Step::Enough } else { Step::Tail(reads) }
+            }
+            Place::InSegment => Step::Segments { tail_begins: log.tail.first() },
+        };
+        Ok((step, offsets))
+    }
+
+    /// Adds the planned entries; true if there may be more.
+    fn read_tail(&self, answer: &mut Answer, reads: &[TailRead]) -> Result<bool, ReadError> {
+        for read in reads {
+            let Some((batch, from)) = self.read_entry(read)? else { return Ok(true) };
+            let bytes = batch.len() as u64;
+            if !answer.add(batch, read.end) {
+                return Ok(false);
+            }
+            match from {
+                ReadFrom::Memory => answer.sources.memory += bytes,
+                ReadFrom::Disk => answer.sources.wal += bytes,
+            }
+        }
+        Ok(true)
+    }
+
+    /// An entry's batch; `None` if the entry was published and trimmed since it was looked up.
+    pub(crate) fn read_entry(&self, read: &TailRead) -> Result<Option<(Bytes, ReadFrom)>, ReadError> {
+        let found = self.shared.wal.read(read.lsn).map_err(|source| ReadError::Log { partition: self.id, source })?;
+        let Some((entry, from)) = found else {
+            self.forget_trimmed(read)?;
+            return Ok(None);
+        };
+        match entry.kind {
+            EntryKind::Batch { partition, base_offset, .. } if partition == self.id && base_offset == read.base => {
+                Ok(Some((entry.batch.clone(), from)))
+            }
+            ref other => {
+                let detail = format!("entry {} should hold offset {}, it holds {other:?}", read.lsn, read.base);
+                Err(ReadError::Damaged { partition: self.id, detail })
+            }
+        }
+    }
+
+    /// An entry left the write-ahead log between plan and read. That is legal for a published one only.
+    fn forget_trimmed(&self, read: &TailRead) -> Result<(), ReadError> {
+        self.prune(read.lsn.next());
+        let published_end = self.readable()?.published_end();
+        if read.end <= published_end {
+            return Ok(());
+        }
+        let detail = format!("offset {} is not published and its entry {} is gone from the write-ahead log", read.base, read.lsn);
+        Err(ReadError::Damaged { partition: self.id, detail })
+    }
+
+    /// Adds batches of the next few segments; true if there may be more.
+    async fn read_segments(&self, answer: &mut Answer, tail_begins: Option<Offset>, offsets: &Offsets) -> Result<bool, ReadError> {
+        let page = self.shared.segments.page(self.id, answer.next).await?;
+        self.advance_log_start(page.log_start);
+        if answer.next < page.log_start {
+            return Ok(true);
+        }
+        let wanted = choose(&page.segments, answer, tail_begins);
+        if wanted.is_empty() {
+            return self.skip_gap(answer, page.next_offset);
+        }
+        let (class, room) = (answer.request.class, answer.room());
+        let first = answer.next;
+        let reads =
+            join_all(wanted.iter().map(|segment| self.shared.segments.read(self.id, segment, first.max(segment.base), room, class))).await;
+        let visible_end = offsets.visible_end(answer.request.isolation);
+        for read in reads {
+            match read {
+                Ok(read) => {
+                    if !add_segment(answer, read, visible_end) {
+                        return Ok(false);
+                    }
+                }
+                Err(error) => return self.segment_failed(answer, error, page.kept),
+            }
+        }
+        Ok(answer.room() > 0)
+    }
+
+    /// No segment answers for the offset or any above it: a gap reaches to the published end. If metadata's view ends below the offset,
+    /// it is older than the publish we know of, and must not be taken for a gap.
+    fn skip_gap(&self, answer: &mut Answer, published_end: Offset) -> Result<bool, ReadError> {
+        if published_end <= answer.next {
+            let detail = format!("its view of partition {} ends at {published_end}, below offset {}", self.id, answer.next);
+            return Err(ReadError::Lookup { partition: self.id, source: MetadataError::Unavailable { detail } });
+        }
+        answer.next = published_end;
+        Ok(true)
+    }
+
+    /// What was read before the failure is answered. An object that is gone was replaced or retired since the list was kept: a fresh
+    /// list says by what.
+    fn segment_failed(&self, answer: &Answer, error: ReadError, list_was_kept: bool) -> Result<bool, ReadError> {
+        let gone = matches!(error, ReadError::Store { source: StoreError::NotFound { .. }, .. });
+        if gone && list_was_kept {
+            self.shared.segments.forget_page(self.id);
+        }
+        if !answer.batches.is_empty() {
+            return Ok(false);
+        }
+        if gone && list_was_kept { Ok(true) } else { Err(error) }
+    }
+}
+
+pub(crate) fn out_of_range(offset: Offset, offsets: &Offsets) -> ReadError {
+    let Offsets { log_start, high_watermark, log_end, .. } = *offsets;
+    ReadError::OutOfRange { offset, log_start, high_watermark, log_end }
+}
+
+/// The segments to fetch for the rest of the answer: as many as fill it, but none whose records the write-ahead log still has.
+fn choose(segments: &[SegmentRef], answer: &Answer, tail_begins: Option<Offset>) -> Vec<SegmentRef> {
+    let mut bytes = 0;
+    let mut chosen: Vec<SegmentRef> = Vec::new();
+    for segment in segments.iter().filter(|segment| answer.next < segment.end) {
+        let enough = SEGMENTS_AT_ONCE <= chosen.len() || answer.room() as u64 <= bytes;
+        let in_wal = tail_begins.is_some_and(|begins| begins <= segment.base);
+        if !chosen.is_empty() && (enough || in_wal) {
+            break;
+        }
+        bytes += segment.bytes;
+        chosen.push(segment.clone());
+    }
+    chosen
+}
+
+/// Adds a segment's batches; false when the answer is full or the rest may not be seen.
+fn add_segment(answer: &mut Answer, read: SegmentRead, visible_end: Offset) -> bool {
+    let SegmentRead { batches, next, mut cached } = read;
+    for Batch { header, bytes } in batches {
+        let length = bytes.len() as u64;
+        if visible_end < header.next_offset() || !answer.add(bytes, header.next_offset()) {
+            return false;
+        }
+        let from_cache = length.min(cached);
+        cached -= from_cache;
+        answer.sources.cache += from_cache;
+        answer.sources.store += length - from_cache;
+    }
+    answer.next = answer.next.max(next.offset);
+    next.is_segment_end
+}

@@ -1,0 +1,8 @@
+//! Partitions over an in-memory write-ahead log, an in-memory store that can fail, and metadata as plain maps.
+
+mod append;
+mod harness;
+mod model;
+mod read;
+mod recovery;
+mod timestamps;
