@@ -1,0 +1,207 @@
+//! The broker: what all handlers share, and its start and stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metadata_api::{ClusterImage, MetadataClient};
+use partition::{Partition, Partitions};
+use prometheus::Registry;
+use protocol::ErrorCode;
+use runtime::{Clock, Random, Shutdown, Tasks};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use types::{TopicId, TopicPartition};
+
+use crate::connection::Limits;
+use crate::dispatch::Dispatch;
+use crate::leadership::Leadership;
+use crate::listener::{self, Acceptor, BindError, ConnectionSlots};
+use crate::memory_budget::MemoryBudget;
+use crate::metrics::{BrokerMetrics, ConnectionMetrics, TrafficMetrics, register_budgets};
+use crate::options::BrokerOptions;
+use crate::producer_ids::ProducerIds;
+use crate::topics::{ServedTopic, Topics};
+
+/// Within a frame without a byte, and for an unread answer while others wait for its memory.
+const STALL: Duration = Duration::from_secs(30);
+/// For the answers that are still owed when a peer has closed its side or sent what cannot be served.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What the broker works with.
+pub struct Deps {
+    /// Registered, recovered, and with their completion task running.
+    pub partitions: Arc<Partitions>,
+    /// Topics, brokers, leaders, producer ids.
+    pub metadata: Arc<dyn MetadataClient>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Random,
+    /// Plain options.
+    pub options: BrokerOptions,
+    /// Where metrics are registered; each name at most once.
+    pub registry: Registry,
+    /// How much of `wal.max.bytes` is used, 0 to 1: producers are slowed before they are refused.
+    pub log_fill: Arc<dyn Fn() -> f64 + Send + Sync>,
+    /// Runs what goes on in the background. A panic in a request only closes its connection.
+    pub tasks: Tasks,
+}
+
+/// Why the broker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A metric of the same name is registered already.
+    #[error("register metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Everything that handlers share.
+pub struct Broker {
+    pub(crate) options: BrokerOptions,
+    pub(crate) metadata: Arc<dyn MetadataClient>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Random,
+    pub(crate) leadership: Arc<Leadership>,
+    pub(crate) producer_ids: ProducerIds,
+    /// Budget for answers.
+    pub(crate) answers: Arc<MemoryBudget>,
+    pub(crate) metrics: BrokerMetrics,
+    partitions: Arc<Partitions>,
+    topics: Arc<Topics>,
+    images: watch::Receiver<Arc<ClusterImage>>,
+    log_fill: Arc<dyn Fn() -> f64 + Send + Sync>,
+}
+
+impl Broker {
+    /// Binds every listener, takes over the newest cluster image and begins to accept. Nothing runs on when this fails.
+    pub async fn start(deps: Deps) -> Result<BrokerHandle, StartError> {
+        let Deps { partitions, metadata, clock, random, options, registry, log_fill, tasks } = deps;
+        let mut bound = Vec::new();
+        for listener in &options.listeners {
+            let socket = listener::bind(&listener.name, listener.address)?;
+            let address =
+                socket.local_addr().map_err(|source| BindError { listener: listener.name.clone(), address: listener.address, source })?;
+            bound.push((listener.clone(), socket, address));
+        }
+        let connections = ConnectionMetrics::new(&registry)?;
+        let (requests, answers) = (MemoryBudget::new(options.request_memory_bytes), MemoryBudget::new(options.answer_memory_bytes));
+        register_budgets(&registry, &requests, &answers)?;
+        let topics = Arc::new(Topics::new(options.topic_defaults.clone(), TrafficMetrics::new(&registry)?));
+        let leadership = Arc::new(Leadership::new(options.id, Arc::clone(&partitions), Arc::clone(&topics)));
+        let slots = ConnectionSlots::new(options.max_connections, options.max_connections_per_ip);
+        let limits = Limits { largest_frame: options.request_max_bytes, idle: options.max_idle, stall: STALL, drain: DRAIN };
+
+        let images = metadata.image();
+        let first_image = images.borrow().clone();
+        leadership.begin(&first_image);
+        let following = Shutdown::new();
+        let follow = Arc::clone(&leadership).follow(Arc::clone(&metadata), first_image, following.child());
+        drop(tasks.spawn("follow metadata", follow));
+
+        let broker = Arc::new(Self {
+            metadata,
+            clock,
+            random,
+            leadership,
+            producer_ids: ProducerIds::new(),
+            answers,
+            metrics: BrokerMetrics::new(&registry)?,
+            partitions,
+            topics,
+            images,
+            log_fill,
+            options,
+        });
+        let stopping = Shutdown::new();
+        let (stop_by, deadline) = watch::channel(None);
+        let mut acceptors = JoinSet::new();
+        let mut addresses = Vec::new();
+        for (listener, socket, address) in bound {
+            addresses.push((listener.name.clone(), address));
+            let acceptor = Acceptor {
+                name: Arc::from(listener.name),
+                first_stage: listener.first_stage,
+                service: Arc::new(Dispatch(Arc::clone(&broker))),
+                slots: Arc::clone(&slots),
+                requests: Arc::clone(&requests),
+                limits,
+                metrics: connections.clone(),
+                shutdown: stopping.child(),
+            };
+            acceptors.spawn(acceptor.accept(socket, deadline.clone()));
+        }
+        Ok(BrokerHandle { addresses, stopping, following, stop_by, acceptors })
+    }
+
+    /// The newest cluster image known here.
+    pub(crate) fn image(&self) -> Arc<ClusterImage> {
+        self.images.borrow().clone()
+    }
+
+    /// See [`Deps::log_fill`].
+    pub(crate) fn log_fill(&self) -> f64 {
+        (self.log_fill)()
+    }
+
+    pub(crate) fn topic_named(&self, image: &ClusterImage, name: &str) -> Result<Arc<ServedTopic>, ErrorCode> {
+        let topic = image.topic_named(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        self.topics.get(topic.id).ok_or(ErrorCode::UnknownTopicOrPartition)
+    }
+
+    pub(crate) fn topic_with_id(&self, id: TopicId) -> Result<Arc<ServedTopic>, ErrorCode> {
+        self.topics.get(id).ok_or(ErrorCode::UnknownTopicId)
+    }
+
+    /// A partition that this broker leads.
+    pub(crate) fn partition(&self, topic: &ServedTopic, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+        let exists = usize::try_from(index).is_ok_and(|index| index < topic.image.partitions.len());
+        if !exists {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        self.partitions.get(TopicPartition::new(topic.image.id, index)).map_err(|_| ErrorCode::NotLeaderOrFollower)
+    }
+
+    /// Whether the client knows the leader epoch in force (KIP-320); -1 is "do not check".
+    pub(crate) fn check_leader_epoch(&self, partition: &Partition, known: i32) -> Result<(), ErrorCode> {
+        match known {
+            -1 => Ok(()),
+            known if known < partition.leader_epoch().0 => Err(ErrorCode::FencedLeaderEpoch),
+            known if partition.leader_epoch().0 < known => Err(ErrorCode::UnknownLeaderEpoch),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A running broker.
+pub struct BrokerHandle {
+    addresses: Vec<(String, SocketAddr)>,
+    stopping: Shutdown,
+    following: Shutdown,
+    stop_by: watch::Sender<Option<Instant>>,
+    acceptors: JoinSet<()>,
+}
+
+impl BrokerHandle {
+    /// Where it listens, by listener name.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Stops: no connection is accepted and no request read any more; what is begun is answered, waiting fetches at once. Connections
+    /// that are not done after `within` are dropped. Appends that were not answered may be in the log.
+    pub async fn stop(mut self, within: Duration) {
+        self.stop_by.send_replace(Some(Instant::now() + within));
+        self.stopping.trigger();
+        while let Some(ended) = self.acceptors.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!("a listener ended badly: {error}");
+            }
+        }
+        self.following.trigger();
+    }
+}

@@ -1,0 +1,142 @@
+//! From a frame to its handler: decodes, checks the connection's stage, and one `match` over the closed set of requests.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use protocol::frame::{PEEK_BYTES, peek_api};
+use protocol::{ApiKey, DecodeError, DecodedRequest, Request, ResponseBody};
+
+use crate::broker::Broker;
+use crate::connection::{Answer, Begun, Hurry, Reply, Service};
+use crate::handlers::produce::Produced;
+use crate::handlers::{
+    api_versions, create_topics, delete_topics, describe_cluster, fetch, find_coordinator, init_producer_id, list_offsets, metadata,
+    offset_for_leader_epoch, produce,
+};
+use crate::memory_budget::Charge;
+use crate::session::{RequestContext, Session, Stage};
+
+/// Largest request of any API but Produce, and of a peer that has not made a valid one yet.
+const MAX_OTHER_REQUEST: usize = 8 << 20;
+/// Largest request before authentication.
+const MAX_UNAUTHENTICATED_REQUEST: usize = 64 << 10;
+/// Answers below this are made without asking for memory first.
+const SMALL_ANSWER: usize = 64 << 10;
+
+/// The broker as connections see it.
+pub(crate) struct Dispatch(pub(crate) Arc<Broker>);
+
+/// What a handler came up with.
+struct Handled {
+    body: ResponseBody,
+    charge: Option<Charge>,
+    throttle: Duration,
+}
+
+impl From<ResponseBody> for Handled {
+    fn from(body: ResponseBody) -> Self {
+        Self { body, charge: None, throttle: Duration::ZERO }
+    }
+}
+
+impl Service for Dispatch {
+    fn frame_limit(&self, session: &Session, start: [u8; PEEK_BYTES]) -> Result<usize, String> {
+        let (api, _) = peek_api(start).map_err(|error| error.to_string())?;
+        if !session.stage.admits(api) {
+            return Err(format!("{} before authentication", api.name()));
+        }
+        let limit = match session.stage {
+            Stage::BeforeAuthentication => MAX_UNAUTHENTICATED_REQUEST,
+            Stage::Authenticated(_) if api == ApiKey::Produce && session.has_spoken => usize::MAX,
+            Stage::Authenticated(_) => MAX_OTHER_REQUEST,
+        };
+        Ok(limit.min(self.0.options.request_max_bytes))
+    }
+
+    fn call(&self, session: &mut Session, frame: Bytes, hurry: Hurry) -> Begun {
+        let DecodedRequest { header, request, decoded_bytes } = match protocol::decode_request(&frame) {
+            Ok(decoded) => decoded,
+            Err(DecodeError::UnsupportedApiVersions { correlation_id, .. }) => {
+                let parts = protocol::unsupported_api_versions(correlation_id);
+                let answer = Answer { parts, charge: None, throttle: Duration::ZERO };
+                return Begun { decoded_bytes: 0, reply: Reply::Answer(std::future::ready(Ok(answer)).boxed()) };
+            }
+            Err(error) => return Begun { decoded_bytes: 0, reply: Reply::Close(error.to_string()) },
+        };
+        session.has_spoken = true;
+        let context = RequestContext { header, session: session.clone(), hurry };
+        Begun { decoded_bytes, reply: self.begin(context, request) }
+    }
+}
+
+impl Dispatch {
+    /// Begins a request: whatever fixes an order happens before this returns.
+    fn begin(&self, context: RequestContext, request: Request) -> Reply {
+        let broker = Arc::clone(&self.0);
+        match request {
+            Request::Produce(request) => match produce::begin(&broker, &context, request) {
+                Produced::Answer(response) => self.reply(context, async move {
+                    let response = response.await;
+                    let throttle = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
+                    Handled { throttle, ..ResponseBody::Produce(response).into() }
+                }),
+                Produced::Silence(done) => Reply::Silence(done),
+                Produced::Close(reason) => Reply::Close(reason),
+            },
+            Request::Fetch(request) => self.reply(context.clone(), async move {
+                let (response, charge) = fetch::handle(&broker, &context, request).await;
+                Handled { charge, ..ResponseBody::Fetch(response).into() }
+            }),
+            Request::Metadata(request) => self.reply(context.clone(), async move {
+                let expected = metadata::answer_bytes(&broker.image(), context.header.version, &request);
+                let charge = if expected < SMALL_ANSWER { None } else { Some(broker.answers.up_to(expected, expected).await) };
+                Handled { charge, ..ResponseBody::Metadata(metadata::handle(&broker, &context, request).await).into() }
+            }),
+            Request::ListOffsets(request) => self.reply(context.clone(), async move {
+                ResponseBody::ListOffsets(list_offsets::handle(&broker, &context, request).await).into()
+            }),
+            Request::CreateTopics(request) => self.reply(context.clone(), async move {
+                ResponseBody::CreateTopics(create_topics::handle(&broker, &context, request).await).into()
+            }),
+            Request::DeleteTopics(request) => self.reply(context.clone(), async move {
+                ResponseBody::DeleteTopics(delete_topics::handle(&broker, &context, request).await).into()
+            }),
+            Request::InitProducerId(request) => self.reply(context.clone(), async move {
+                ResponseBody::InitProducerId(init_producer_id::handle(&broker, &context, &request).await).into()
+            }),
+            Request::FindCoordinator(request) => self.reply(context.clone(), async move {
+                ResponseBody::FindCoordinator(find_coordinator::handle(&broker, &context, request)).into()
+            }),
+            Request::OffsetForLeaderEpoch(request) => self.reply(context.clone(), async move {
+                ResponseBody::OffsetForLeaderEpoch(offset_for_leader_epoch::handle(&broker, &context, request)).into()
+            }),
+            Request::DescribeCluster(request) => self.reply(context.clone(), async move {
+                ResponseBody::DescribeCluster(describe_cluster::handle(&broker, &context, &request)).into()
+            }),
+            Request::ApiVersions(request) => {
+                self.reply(context.clone(), async move { ResponseBody::ApiVersions(api_versions::handle(&context, &request)).into() })
+            }
+        }
+    }
+
+    /// Turns a handler's result into bytes and counts the request.
+    fn reply(&self, context: RequestContext, handled: impl Future<Output = Handled> + Send + 'static) -> Reply {
+        let broker = Arc::clone(&self.0);
+        let began = broker.clock.monotonic();
+        let answer = async move {
+            let Handled { body, charge, throttle } = handled.await;
+            let header = &context.header;
+            let parts = protocol::encode_response(header.correlation_id, header.version, body).map_err(|error| {
+                // The body was built here, so this is a bug; the request cannot be answered.
+                tracing::error!(peer = %context.session.peer, client = header.client_id.as_deref(), "{error}");
+                error.to_string()
+            })?;
+            broker.metrics.requests.api(header.api_key).answered(broker.clock.monotonic().saturating_sub(began));
+            Ok(Answer { parts, charge, throttle })
+        };
+        Reply::Answer(answer.boxed())
+    }
+}

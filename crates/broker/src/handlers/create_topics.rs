@@ -1,0 +1,231 @@
+//! CreateTopics: counts, names, assignments and configs checked one topic at a time; a topic is answered when it is served here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use metadata_api::{CreateTopic, MetadataError, TopicCreated};
+use protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
+use protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use protocol::{ErrorCode, StrBytes};
+use types::Revision;
+
+use crate::broker::Broker;
+use crate::error_code;
+use crate::session::RequestContext;
+use crate::topic_config::{self, TopicConfig, TopicConfigError};
+
+/// Partitions that one request may create, as in Kafka (KRaft's limit per request).
+const MAX_PARTITIONS: usize = 10_000;
+/// The store replicates, so any number of brokers will do; more than this is a mistake.
+const MAX_REPLICATION_FACTOR: i16 = 16;
+/// Kafka's longest topic name.
+const MAX_NAME: usize = 249;
+/// No request waits longer, whatever it asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Why one topic is not created.
+struct Refusal {
+    code: ErrorCode,
+    message: String,
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<MetadataError> for Refusal {
+    fn from(error: MetadataError) -> Self {
+        Self::new(error_code::admin(&error), error.to_string())
+    }
+}
+
+impl From<TopicConfigError> for Refusal {
+    fn from(error: TopicConfigError) -> Self {
+        Self::new(ErrorCode::InvalidConfig, error.to_string())
+    }
+}
+
+pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    let mut times_named: HashMap<StrBytes, usize> = HashMap::new();
+    for topic in &request.topics {
+        *times_named.entry(topic.name.0.clone()).or_default() += 1;
+    }
+    let partitions: usize = request.topics.iter().map(partitions_asked_for).sum();
+    let mut newest = Revision::default();
+    let mut results = Vec::new();
+    for topic in &request.topics {
+        let name = &topic.name.0;
+        let created = if MAX_PARTITIONS < partitions {
+            Err(Refusal::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."))
+        } else if 1 < times_named[name] {
+            Err(Refusal::new(ErrorCode::InvalidRequest, format!("Duplicate topic name: {}", &**name)))
+        } else {
+            create(broker, topic, request.validate_only).await
+        };
+        let result = match created {
+            Ok((creation, created)) => {
+                newest = newest.max(created.revision);
+                success(broker, context, &creation, &created)
+            }
+            Err(refusal) => {
+                broker.metrics.requests.error(context.header.api_key, refusal.code);
+                CreatableTopicResult::default()
+                    .with_error_code(refusal.code.code())
+                    .with_error_message(Some(StrBytes::from_string(refusal.message)))
+            }
+        };
+        results.push(result.with_name(topic.name.clone()));
+    }
+
+    if newest != Revision::default() {
+        let wait = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(LONGEST_WAIT);
+        if tokio::time::timeout(wait, std::future::ready(newest)).await.is_err() {
+            for result in results.iter_mut().filter(|result| result.error_code == 0) {
+                result.error_code = ErrorCode::RequestTimedOut.code();
+                result.error_message = Some(StrBytes::from_static_str("the topic is created, and not served yet"));
+            }
+        }
+    }
+    CreateTopicsResponse::default().with_topics(results)
+}
+
+/// Creates a topic that a client asked Metadata for.
+pub(crate) async fn create_with_defaults(broker: &Broker, name: &str) -> Result<TopicCreated, MetadataError> {
+    check_name(name).map_err(|detail| MetadataError::InvalidTopicName { detail })?;
+    let creation = CreateTopic {
+        name: name.to_owned(),
+        partitions: broker.options.num_partitions,
+        replication_factor: broker.options.default_replication_factor,
+        configs: BTreeMap::new(),
+        durability: broker.options.topic_defaults.durability,
+        validate_only: false,
+    };
+    broker.metadata.create_topic(creation).await
+}
+
+/// Kafka's rules for names (`Topic.validate`); collisions of `.` with `_` are for the metadata service to see.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    match name {
+        "" => Err("Topic name is invalid: the empty string is not allowed".to_owned()),
+        "." | ".." => Err(format!("Topic name is invalid: '{name}' is not allowed")),
+        _ if MAX_NAME < name.len() => {
+            Err(format!("Topic name is invalid: the length of '{name}' is longer than the max allowed length {MAX_NAME}"))
+        }
+        _ if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) => Ok(()),
+        _ => {
+            Err(format!("Topic name is invalid: '{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"))
+        }
+    }
+}
+
+fn partitions_asked_for(topic: &CreatableTopic) -> usize {
+    usize::try_from(topic.num_partitions).unwrap_or(0).max(topic.assignments.len())
+}
+
+async fn create(broker: &Broker, topic: &CreatableTopic, validate_only: bool) -> Result<(CreateTopic, TopicCreated), Refusal> {
+    check_name(&topic.name).map_err(|message| Refusal::new(ErrorCode::InvalidTopicException, message))?;
+    let (partitions, replication_factor) =
+        if topic.assignments.is_empty() { counts(broker, topic)? } else { assigned_counts(broker, topic)? };
+    let mut configs = BTreeMap::new();
+    for config in &topic.configs {
+        topic_config::check(&config.name, config.value.as_deref())?;
+        if configs.insert(config.name.to_string(), config.value.as_deref().unwrap_or_default().trim().to_owned()).is_some() {
+            return Err(Refusal::new(ErrorCode::InvalidConfig, format!("config {} is given twice", &*config.name)));
+        }
+    }
+    let durability = TopicConfig::new(&broker.options.topic_defaults, &configs).durability();
+    let creation = CreateTopic { name: topic.name.to_string(), partitions, replication_factor, configs, durability, validate_only };
+    let created = broker.metadata.create_topic(creation.clone()).await?;
+    Ok((creation, created))
+}
+
+fn counts(broker: &Broker, topic: &CreatableTopic) -> Result<(i32, i16), Refusal> {
+    let partitions = match topic.num_partitions {
+        -1 => broker.options.num_partitions,
+        count if 1 <= count => count,
+        _ => {
+            let message = "Number of partitions was set to an invalid non-positive value.";
+            return Err(Refusal::new(ErrorCode::InvalidPartitions, message));
+        }
+    };
+    let replication_factor = match topic.replication_factor {
+        -1 => broker.options.default_replication_factor,
+        factor if (1..=MAX_REPLICATION_FACTOR).contains(&factor) => factor,
+        factor => {
+            let message =
+                format!("Replication factor must be 1 to {MAX_REPLICATION_FACTOR}, or -1 for the broker's default; got {factor}.");
+            return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, message));
+        }
+    };
+    Ok((partitions, replication_factor))
+}
+
+/// A manual assignment must be one that could be kept; which broker leads what is for the metadata service to decide all the same.
+fn assigned_counts(broker: &Broker, topic: &CreatableTopic) -> Result<(i32, i16), Refusal> {
+    if topic.num_partitions != -1 || topic.replication_factor != -1 {
+        let message = "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.";
+        return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+    }
+    let invalid = |message: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
+    let mut by_index: Vec<&CreatableReplicaAssignment> = topic.assignments.iter().collect();
+    by_index.sort_by_key(|assignment| assignment.partition_index);
+    if !by_index.iter().zip(0..).all(|(assignment, index)| assignment.partition_index == index) {
+        return invalid("partitions should be a consecutive 0-based integer sequence".to_owned());
+    }
+    let image = broker.image();
+    let factor = by_index[0].broker_ids.len();
+    for assignment in by_index {
+        let mut ids: Vec<i32> = assignment.broker_ids.iter().map(|id| id.0).collect();
+        if let Some(absent) = ids.iter().find(|id| !image.brokers.contains_key(&types::BrokerId(**id))) {
+            return invalid(format!("The manual partition assignment includes broker {absent}, but no such broker is registered."));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() || ids.len() != assignment.broker_ids.len() || ids.len() != factor {
+            return invalid("every partition needs the same number of brokers, at least one and none twice".to_owned());
+        }
+    }
+    let partitions = i32::try_from(topic.assignments.len()).expect("bounded by the partitions of a request");
+    match i16::try_from(factor) {
+        Ok(factor) if factor <= MAX_REPLICATION_FACTOR => Ok((partitions, factor)),
+        _ => invalid(format!("at most {MAX_REPLICATION_FACTOR} brokers per partition")),
+    }
+}
+
+fn success(broker: &Broker, context: &RequestContext, creation: &CreateTopic, created: &TopicCreated) -> CreatableTopicResult {
+    let result = CreatableTopicResult::default()
+        .with_error_message(None)
+        .with_topic_id(created.topic.0)
+        .with_num_partitions(creation.partitions)
+        .with_replication_factor(creation.replication_factor);
+    if context.header.version < 5 {
+        return result;
+    }
+    let effective = TopicConfig::new(&broker.options.topic_defaults, &creation.configs).effective();
+    let configs = effective.into_iter().map(|config| {
+        CreatableTopicConfigs::default()
+            .with_name(StrBytes::from_static_str(config.name))
+            .with_value(Some(StrBytes::from_string(config.value)))
+            .with_config_source(config.source as i8)
+    });
+    result.with_configs(Some(configs.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_kafkas_rules() {
+        let longest = "x".repeat(MAX_NAME);
+        for name in ["a", "a.b_c-9", "...", &longest] {
+            check_name(name).unwrap();
+        }
+        for name in ["", ".", "..", "a b", "ä", "a/b", &"x".repeat(MAX_NAME + 1)] {
+            assert!(check_name(name).unwrap_err().starts_with("Topic name is invalid: "), "{name}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Fetch: finds the partitions, checks epochs, has them read, and puts marks, records and errors side by side.
+//!
+//! Sessions (KIP-227) are not kept: every answer carries session id 0, after which clients send whole requests. A replica id gives no
+//! rights: whoever asks sees what a consumer sees.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use partition::{Isolation, Partition, ReadError, ReadResult};
+use protocol::messages::FetchRequest;
+use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::{EpochEndOffset, ErrorCode, FetchResponse, FetchedPartition, FetchedTopic, LeaderIdAndEpoch, NodeEndpoint, StrBytes};
+use records::BatchHeader;
+use tokio::time::Instant;
+use types::{LeaderEpoch, Offset, TopicId, TopicPartition};
+
+use super::metadata::endpoint_of;
+use crate::broker::Broker;
+use crate::error_code;
+use crate::fetch_wait::{self, Target, Wanted};
+use crate::memory_budget::Charge;
+use crate::session::RequestContext;
+use crate::topics::ServedTopic;
+
+/// The first version that names topics by id (KIP-516).
+const FIRST_WITH_IDS: i16 = 13;
+/// Kafka's number for read_committed.
+const READ_COMMITTED: i8 = 1;
+/// Session epochs with a meaning of their own (KIP-227): no session wanted, or a new one.
+const NO_SESSION: i32 = -1;
+const NEW_SESSION: i32 = 0;
+
+/// Where a partition's part of the answer comes from.
+enum Part {
+    /// The target of this index.
+    Read(usize),
+    /// Settled without reading.
+    Settled(Box<FetchedPartition>),
+}
+
+struct TopicParts {
+    request: FetchTopic,
+    served: Option<Arc<ServedTopic>>,
+    parts: Vec<Part>,
+}
+
+pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: FetchRequest) -> (FetchResponse, Option<Charge>) {
+    if let Err(code) = check_session(&request) {
+        broker.metrics.requests.error(context.header.api_key, code);
+        return (FetchResponse { error_code: code, ..FetchResponse::default() }, None);
+    }
+    let committed = request.isolation_level == READ_COMMITTED;
+    let mut targets = Vec::new();
+    let topics: Vec<TopicParts> =
+        request.topics.into_iter().map(|topic| find_topic(broker, context.header.version, topic, &mut targets)).collect();
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    // What is settled already is an error that the client should hear of at once.
+    let settled = topics.iter().flat_map(|topic| &topic.parts).any(|part| matches!(part, Part::Settled(_)));
+    let wanted = Wanted {
+        isolation: if committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
+        min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
+        max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(broker.options.fetch_max_bytes),
+        deadline: Instant::now() + if settled { Duration::ZERO } else { wait },
+    };
+    let fetched = fetch_wait::fetch(&targets, wanted, &broker.answers, &broker.random, context.hurry.clone()).await;
+
+    let mut reads = fetched.partitions;
+    let mut answer = Answer { broker, context, committed, moved: Vec::new() };
+    let topics = topics.into_iter().map(|topic| answer.topic(topic, &mut reads)).collect();
+    let response = FetchResponse { topics, node_endpoints: answer.endpoints(), ..FetchResponse::default() };
+    (response, fetched.charge)
+}
+
+fn check_session(request: &FetchRequest) -> Result<(), ErrorCode> {
+    match (request.session_id, request.session_epoch) {
+        (0, NO_SESSION | NEW_SESSION) => Ok(()),
+        (0, _) => Err(ErrorCode::InvalidFetchSessionEpoch),
+        // Closing a session that is not kept: the partitions that come with it are read all the same.
+        (_, NO_SESSION) => Ok(()),
+        _ => Err(ErrorCode::FetchSessionIdNotFound),
+    }
+}
+
+fn find_topic(broker: &Broker, version: i16, request: FetchTopic, targets: &mut Vec<Target>) -> TopicParts {
+    let found = if version < FIRST_WITH_IDS {
+        broker.topic_named(&broker.image(), &request.topic)
+    } else {
+        broker.topic_with_id(TopicId(request.topic_id))
+    };
+    let parts = request.partitions.iter().map(|wanted| {
+        let found = match &found {
+            Ok(topic) => find_partition(broker, topic, wanted),
+            Err(code) => Err(Box::new(FetchedPartition::failed(wanted.partition, *code))),
+        };
+        match found {
+            Ok(partition) => {
+                let max_bytes = usize::try_from(wanted.partition_max_bytes).unwrap_or(0);
+                targets.push(Target { partition, offset: Offset(wanted.fetch_offset), max_bytes });
+                Part::Read(targets.len() - 1)
+            }
+            Err(settled) => Part::Settled(settled),
+        }
+    });
+    TopicParts { parts: parts.collect(), served: found.as_ref().ok().cloned(), request }
+}
+
+/// The partition to read, or its settled answer.
+fn find_partition(broker: &Broker, topic: &ServedTopic, wanted: &FetchPartition) -> Result<Arc<Partition>, Box<FetchedPartition>> {
+    let failed = |code| Box::new(FetchedPartition::failed(wanted.partition, code));
+    let partition = broker.partition(topic, wanted.partition).map_err(failed)?;
+    broker.check_leader_epoch(&partition, wanted.current_leader_epoch).map_err(failed)?;
+    if 0 <= wanted.last_fetched_epoch {
+        let end = partition.epoch_end_offset(LeaderEpoch(wanted.last_fetched_epoch)).map_err(|error| failed(error_code::read(&error)))?;
+        let end = end.ok_or_else(|| failed(ErrorCode::OffsetOutOfRange))?;
+        if end.epoch.0 < wanted.last_fetched_epoch || end.end.0 < wanted.fetch_offset {
+            let offsets = partition.readable_offsets().map_err(|error| failed(error_code::read(&error)))?;
+            return Err(Box::new(FetchedPartition {
+                partition_index: wanted.partition,
+                high_watermark: offsets.high_watermark.0,
+                last_stable_offset: offsets.last_stable_offset.0,
+                log_start_offset: offsets.log_start.0,
+                diverging_epoch: Some(EpochEndOffset { epoch: end.epoch.0, end_offset: end.end.0 }),
+                ..FetchedPartition::default()
+            }));
+        }
+    }
+    Ok(partition)
+}
+
+struct Answer<'a> {
+    broker: &'a Broker,
+    context: &'a RequestContext,
+    committed: bool,
+    /// Leaders named in the answer.
+    moved: Vec<types::BrokerId>,
+}
+
+impl Answer<'_> {
+    fn topic(&mut self, topic: TopicParts, reads: &mut [Option<Result<ReadResult, ReadError>>]) -> FetchedTopic {
+        let TopicParts { request, served, parts } = topic;
+        let mut partitions = Vec::with_capacity(parts.len());
+        for (part, wanted) in parts.into_iter().zip(&request.partitions) {
+            let mut partition = match part {
+                Part::Settled(settled) => *settled,
+                Part::Read(target) => match reads[target].take() {
+                    Some(Ok(read)) => self.success(wanted.partition, served.as_deref(), read),
+                    Some(Err(error)) => failure(wanted.partition, &error),
+                    None => FetchedPartition { partition_index: wanted.partition, ..FetchedPartition::default() },
+                },
+            };
+            if !partition.error_code.is_none() {
+                self.broker.metrics.requests.error(self.context.header.api_key, partition.error_code);
+                let moved = matches!(partition.error_code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+                partition.current_leader =
+                    served.as_ref().filter(|_| moved).and_then(|topic| self.leader(TopicPartition::new(topic.image.id, wanted.partition)));
+            }
+            partitions.push(partition);
+        }
+        FetchedTopic { name: request.topic, id: TopicId(request.topic_id), partitions }
+    }
+
+    fn success(&self, index: i32, topic: Option<&ServedTopic>, read: ReadResult) -> FetchedPartition {
+        if let Some(topic) = topic {
+            let records = read.batches.iter().filter_map(|batch| BatchHeader::parse(batch).ok()).map(|header| u64::from(header.records));
+            topic.metrics.records_out.inc_by(records.sum());
+            topic.metrics.bytes_out.inc_by(read.bytes as u64);
+        }
+        self.broker.metrics.fetched.count(&read.sources);
+        FetchedPartition {
+            partition_index: index,
+            high_watermark: read.offsets.high_watermark.0,
+            last_stable_offset: read.offsets.last_stable_offset.0,
+            log_start_offset: read.offsets.log_start.0,
+            aborted_transactions: self.committed.then(Vec::new),
+            records: read.batches,
+            ..FetchedPartition::default()
+        }
+    }
+
+    /// Who leads now (KIP-951), so that the consumer need not ask.
+    fn leader(&mut self, partition: TopicPartition) -> Option<LeaderIdAndEpoch> {
+        let image = self.broker.image();
+        let partition = image.partition(partition)?;
+        let leader = partition.leader?;
+        if leader != self.broker.options.id && !self.moved.contains(&leader) {
+            self.moved.push(leader);
+        }
+        Some(LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: partition.leader_epoch.0 })
+    }
+
+    fn endpoints(&self) -> Vec<NodeEndpoint> {
+        let image = self.broker.image();
+        let endpoints = self.moved.iter().filter_map(|leader| {
+            let member = image.brokers.get(leader)?;
+            let endpoint = endpoint_of(member, &self.context.session.listener)?;
+            Some(NodeEndpoint {
+                node_id: leader.0,
+                host: StrBytes::from_string(endpoint.host.clone()),
+                port: i32::from(endpoint.port),
+                rack: member.rack.clone().map(StrBytes::from_string),
+            })
+        });
+        endpoints.collect()
+    }
+}
+
+/// Marks go out with an offset that is out of range: the client sees where the log begins and ends.
+fn failure(index: i32, error: &ReadError) -> FetchedPartition {
+    let code = error_code::read(error);
+    match error {
+        ReadError::OutOfRange { log_start, high_watermark, .. } => FetchedPartition {
+            high_watermark: high_watermark.0,
+            last_stable_offset: high_watermark.0,
+            log_start_offset: log_start.0,
+            ..FetchedPartition::failed(index, code)
+        },
+        other => {
+            tracing::debug!(partition = index, %code, "fetch failed: {other}");
+            FetchedPartition::failed(index, code)
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! FindCoordinator: who coordinates a group.
+//!
+//! Groups are not served yet. A group's coordinator is named all the same: a client that is told "not available" asks for ever, one
+//! that is told a broker learns from its ApiVersions at once that the group APIs are missing, and says so. Transactions and share
+//! groups are refused for good with INVALID_REQUEST, because a retriable code would make their clients spin.
+
+use protocol::messages::find_coordinator_response::Coordinator;
+use protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
+use protocol::{ErrorCode, StrBytes};
+
+use super::metadata::endpoint_of;
+use crate::broker::Broker;
+use crate::session::RequestContext;
+
+/// Kafka's key types; 1 is a transactional id, 2 a share group's partition.
+const GROUP: i8 = 0;
+
+pub(crate) fn handle(broker: &Broker, context: &RequestContext, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+    let keys = if context.header.version < 4 { vec![request.key] } else { request.coordinator_keys };
+    let coordinators = keys.into_iter().map(|key| coordinator(broker, context, request.key_type, key));
+    FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
+}
+
+fn coordinator(broker: &Broker, context: &RequestContext, key_type: i8, key: StrBytes) -> Coordinator {
+    let found =
+        if key_type == GROUP { named(broker, context) } else { Err((ErrorCode::InvalidRequest, "only groups have coordinators here")) };
+    found
+        .unwrap_or_else(|(code, message)| {
+            broker.metrics.requests.error(context.header.api_key, code);
+            Coordinator::default()
+                .with_error_code(code.code())
+                .with_error_message(Some(StrBytes::from_static_str(message)))
+                .with_node_id(BrokerId(-1))
+                .with_port(-1)
+        })
+        .with_key(key)
+}
+
+fn named(broker: &Broker, context: &RequestContext) -> Result<Coordinator, (ErrorCode, &'static str)> {
+    let image = broker.image();
+    let endpoint = image
+        .brokers
+        .get(&broker.options.id)
+        .and_then(|this| endpoint_of(this, &context.session.listener))
+        .ok_or((ErrorCode::CoordinatorNotAvailable, "this broker is not registered yet"))?;
+    Ok(Coordinator::default()
+        .with_error_message(None)
+        .with_node_id(BrokerId(broker.options.id.0))
+        .with_host(StrBytes::from_string(endpoint.host.clone()))
+        .with_port(i32::from(endpoint.port)))
+}

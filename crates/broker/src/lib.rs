@@ -1,0 +1,40 @@
+//! Kafka's protocol over the log: listeners, connections, and one handler per API. The only crate that knows both Kafka and storage.
+//!
+//! A request's way: [`listener`] accepts, [`connection`] reads frames and keeps answers in order, [`dispatch`] finds the handler,
+//! [`handlers`] translate between Kafka's words and [`partition`] or the metadata service, [`error_code`] alone maps their errors.
+//! [`fetch_wait`] is the only place that waits for data.
+//!
+//! Invariants: an append's order is fixed before the connection reads its next request; answers leave in the order of their requests;
+//! no peer can make the broker hold more than a small multiple of what it sent, or more unread answers than one.
+
+mod broker;
+mod options;
+
+mod listener;
+
+mod connection;
+mod gathered;
+mod memory_budget;
+mod pipeline;
+mod session;
+
+mod dispatch;
+mod handlers;
+
+mod fetch_wait;
+mod producer_ids;
+mod throttle;
+
+mod leadership;
+mod topics;
+
+pub mod topic_config;
+
+mod error_code;
+mod metrics;
+
+pub use broker::{Broker, BrokerHandle, Deps, StartError};
+pub use listener::BindError;
+pub use options::{BrokerOptions, ListenerOptions};
+pub use session::{Principal, Stage};
+pub use topic_config::TopicDefaults;

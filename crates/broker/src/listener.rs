@@ -1,0 +1,217 @@
+//! Listening sockets: binding, accepting, and the limits on how many connections there may be.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use runtime::Shutdown;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::connection::{self, Ended, Limits, Service};
+use crate::memory_budget::MemoryBudget;
+use crate::metrics::ConnectionMetrics;
+use crate::session::{Session, Stage};
+
+/// Connections that the kernel has established and nobody has accepted yet; ten thousand clients may come back at once.
+const BACKLOG: i32 = 4096;
+/// A peer that vanished without a word is noticed after about this and a few probes.
+const KEEPALIVE: Duration = Duration::from_secs(120);
+/// After an accept failed (no file descriptor is left, usually).
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// A socket that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {listener}://{address}: {source}; stop what holds the port, or change listeners")]
+pub struct BindError {
+    /// The listener's name.
+    pub listener: String,
+    /// Where it should have listened.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Binds and listens; connections queue in the kernel until [`accept`] runs.
+pub(crate) fn bind(listener: &str, address: SocketAddr) -> Result<TcpListener, BindError> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    open().map_err(|source| BindError { listener: listener.to_owned(), address, source })
+}
+
+/// How many connections there may be, over all listeners.
+pub(crate) struct ConnectionSlots {
+    total_limit: usize,
+    per_ip_limit: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    total: usize,
+    per_ip: HashMap<IpAddr, usize>,
+}
+
+/// One connection's place; dropping it frees the place.
+pub(crate) struct Slot {
+    slots: Arc<ConnectionSlots>,
+    ip: IpAddr,
+}
+
+impl ConnectionSlots {
+    pub(crate) fn new(total_limit: usize, per_ip_limit: usize) -> Arc<Self> {
+        Arc::new(Self { total_limit, per_ip_limit, taken: Mutex::default() })
+    }
+
+    /// A place for a connection from `ip`; `None` when there is none.
+    pub(crate) fn take(self: &Arc<Self>, ip: IpAddr) -> Option<Slot> {
+        let mut taken = self.taken.lock();
+        let of_ip = taken.per_ip.get(&ip).copied().unwrap_or(0);
+        if self.total_limit <= taken.total || self.per_ip_limit <= of_ip {
+            return None;
+        }
+        taken.total += 1;
+        taken.per_ip.insert(ip, of_ip + 1);
+        Some(Slot { slots: self.clone(), ip })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self.slots.taken.lock();
+        taken.total -= 1;
+        let of_ip = taken.per_ip.get_mut(&self.ip).expect("a slot is counted until it is dropped");
+        *of_ip -= 1;
+        if *of_ip == 0 {
+            taken.per_ip.remove(&self.ip);
+        }
+    }
+}
+
+/// What all connections of a listener share.
+pub(crate) struct Acceptor<S> {
+    pub(crate) name: Arc<str>,
+    pub(crate) first_stage: Stage,
+    pub(crate) service: Arc<S>,
+    pub(crate) slots: Arc<ConnectionSlots>,
+    pub(crate) requests: Arc<MemoryBudget>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: ConnectionMetrics,
+    /// Connections stop reading requests.
+    pub(crate) shutdown: Shutdown,
+}
+
+impl<S: Service> Acceptor<S> {
+    /// Accepts until the shutdown, then lets connections finish what they have begun; those that are not done at the deadline that
+    /// `stop_by` names by then are dropped.
+    pub(crate) async fn accept(self, listener: TcpListener, stop_by: tokio::sync::watch::Receiver<Option<Instant>>) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shutdown.wait() => break,
+                Some(ended) = connections.join_next() => self.report(ended),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.admit(stream, peer, &mut connections),
+                    Err(error) => {
+                        tracing::warn!(listener = %self.name, "accept failed: {error}");
+                        tokio::time::sleep(ACCEPT_RETRY).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        let deadline = stop_by.borrow().unwrap_or_else(Instant::now);
+        let finish = async {
+            while let Some(ended) = connections.join_next().await {
+                self.report(ended);
+            }
+        };
+        if timeout_at(deadline, finish).await.is_err() {
+            connections.shutdown().await;
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<Ended>) {
+        let ip = peer.ip().to_canonical();
+        let Some(slot) = self.slots.take(ip) else {
+            // A closed connection is retried by every client; one that is left waiting looks like a broken network.
+            self.metrics.refused.inc();
+            tracing::debug!(listener = %self.name, %peer, "connection refused: max.connections or max.connections.per.ip is reached");
+            return;
+        };
+        if let Err(error) = configure(&stream) {
+            tracing::debug!(listener = %self.name, %peer, "connection lost: {error}");
+            return;
+        }
+        let session = Session::new(self.name.clone(), ip, self.first_stage.clone());
+        let (service, requests, limits, shutdown) = (self.service.clone(), self.requests.clone(), self.limits, self.shutdown.clone());
+        let open = self.metrics.opened();
+        connections.spawn(async move {
+            let (_slot, _open) = (slot, open);
+            let (reader, writer) = stream.into_split();
+            let ended = connection::serve(reader, writer, service, session, requests, limits, shutdown).await;
+            tracing::debug!(%peer, "connection ended: {ended}");
+            ended
+        });
+    }
+
+    fn report(&self, ended: Result<Ended, tokio::task::JoinError>) {
+        match ended {
+            Ok(ended) => self.metrics.closed(ended.label()),
+            Err(error) if error.is_panic() => {
+                // The panic hook has printed where; nothing of the request is shared, so the other connections go on.
+                self.metrics.closed("panic");
+                tracing::error!(listener = %self.name, "a request panicked, its connection is closed: {error}");
+            }
+            Err(_) => self.metrics.closed("shutdown"),
+        }
+    }
+}
+
+/// Answers go out at once, and peers that vanished are noticed.
+fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn slots_are_limited_in_all_and_per_address_and_come_back() {
+        let slots = ConnectionSlots::new(3, 2);
+        let (first, second) = (IpAddr::from(Ipv4Addr::new(10, 0, 0, 1)), IpAddr::from(Ipv4Addr::new(10, 0, 0, 2)));
+        let kept = [slots.take(first), slots.take(first)];
+        assert!(kept.iter().all(Option::is_some));
+        assert!(slots.take(first).is_none());
+        let other = slots.take(second);
+        assert!(other.is_some() && slots.take(second).is_none());
+        drop(kept);
+        assert!(slots.take(first).is_some() && slots.take(second).is_some());
+        drop(other);
+        assert!(slots.taken.lock().per_ip.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_one_line_that_names_it() {
+        let held = bind("PLAINTEXT", SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = held.local_addr().unwrap();
+        let error = bind("PLAINTEXT", address).unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()) && !error.contains('\n'), "{error}");
+    }
+}

@@ -1,0 +1,228 @@
+//! What the broker counts, registered once in the registry it is given. A metric counts what happened, not what was planned.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use partition::ReadSources;
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, PullingGauge, Registry, exponential_buckets,
+};
+use protocol::{ApiKey, ErrorCode};
+
+use crate::memory_budget::MemoryBudget;
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: Result<C, prometheus::Error>) -> Result<C, prometheus::Error> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+/// Connections of all listeners.
+#[derive(Clone)]
+pub(crate) struct ConnectionMetrics {
+    pub(crate) refused: IntCounter,
+    open: IntGauge,
+    closed: IntCounterVec,
+}
+
+/// Counts a connection as open for as long as it lives.
+pub(crate) struct OpenConnection(IntGauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl ConnectionMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            refused: register(
+                registry,
+                IntCounter::new("siltstone_connections_refused_total", "Connections above max.connections or max.connections.per.ip."),
+            )?,
+            open: register(registry, IntGauge::new("siltstone_connections", "Client connections open."))?,
+            closed: register(
+                registry,
+                IntCounterVec::new(
+                    Opts::new("siltstone_connections_closed_total", "Client connections closed, by who or what ended them."),
+                    &["reason"],
+                ),
+            )?,
+        })
+    }
+
+    pub(crate) fn opened(&self) -> OpenConnection {
+        self.open.inc();
+        OpenConnection(self.open.clone())
+    }
+
+    pub(crate) fn closed(&self, reason: &str) {
+        self.closed.with_label_values(&[reason]).inc();
+    }
+}
+
+/// One API's requests.
+#[derive(Clone)]
+pub(crate) struct ApiMetrics {
+    requests: IntCounter,
+    duration: Histogram,
+}
+
+impl ApiMetrics {
+    /// A request was answered after `taken`.
+    pub(crate) fn answered(&self, taken: Duration) {
+        self.requests.inc();
+        self.duration.observe(taken.as_secs_f64());
+    }
+}
+
+/// Requests by API. Every served API has its children from the start, so that none is looked up by a label while serving.
+pub(crate) struct RequestMetrics {
+    apis: HashMap<ApiKey, ApiMetrics>,
+    errors: IntCounterVec,
+}
+
+impl RequestMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let requests =
+            register(registry, IntCounterVec::new(Opts::new("siltstone_requests_total", "Requests answered, by API."), &["api"]))?;
+        // 0.25 ms to 32 s: from a read in memory to a long poll.
+        let buckets = exponential_buckets(0.000_25, 2.0, 18)?;
+        let duration = register(
+            registry,
+            HistogramVec::new(
+                HistogramOpts::new(
+                    "siltstone_request_duration_seconds",
+                    "From a decoded request to its answer, waiting for data included.",
+                )
+                .buckets(buckets),
+                &["api"],
+            ),
+        )?;
+        let errors = register(
+            registry,
+            IntCounterVec::new(
+                Opts::new("siltstone_request_errors_total", "Error codes sent, by API: one request may carry several."),
+                &["api", "error"],
+            ),
+        )?;
+        let children = |api: ApiKey| ApiMetrics {
+            requests: requests.with_label_values(&[api.name()]),
+            duration: duration.with_label_values(&[api.name()]),
+        };
+        let apis = ApiKey::ALL.iter().map(|api| (*api, children(*api))).collect();
+        Ok(Self { apis, errors })
+    }
+
+    pub(crate) fn api(&self, api: ApiKey) -> &ApiMetrics {
+        self.apis.get(&api).expect("every API has its children from the start")
+    }
+
+    /// An error code goes out in an answer.
+    pub(crate) fn error(&self, api: ApiKey, code: ErrorCode) {
+        self.errors.with_label_values(&[api.name(), code.name()]).inc();
+    }
+}
+
+/// One topic's traffic.
+#[derive(Clone)]
+pub(crate) struct TopicMetrics {
+    pub(crate) bytes_in: IntCounter,
+    pub(crate) records_in: IntCounter,
+    pub(crate) bytes_out: IntCounter,
+    pub(crate) records_out: IntCounter,
+}
+
+/// Traffic by topic; the children of a topic are made when it appears and go when it is deleted.
+pub(crate) struct TrafficMetrics {
+    bytes_in: IntCounterVec,
+    records_in: IntCounterVec,
+    bytes_out: IntCounterVec,
+    records_out: IntCounterVec,
+}
+
+impl TrafficMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let by_topic = |name: &str, help: &str| register(registry, IntCounterVec::new(Opts::new(name, help), &["topic"]));
+        Ok(Self {
+            bytes_in: by_topic("siltstone_topic_bytes_in_total", "Bytes of record batches appended, by topic.")?,
+            records_in: by_topic("siltstone_topic_records_in_total", "Records appended, by topic.")?,
+            bytes_out: by_topic("siltstone_topic_bytes_out_total", "Bytes of record batches fetched, by topic.")?,
+            records_out: by_topic("siltstone_topic_records_out_total", "Records fetched, by topic.")?,
+        })
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> TopicMetrics {
+        TopicMetrics {
+            bytes_in: self.bytes_in.with_label_values(&[name]),
+            records_in: self.records_in.with_label_values(&[name]),
+            bytes_out: self.bytes_out.with_label_values(&[name]),
+            records_out: self.records_out.with_label_values(&[name]),
+        }
+    }
+
+    pub(crate) fn forget(&self, name: &str) {
+        for family in [&self.bytes_in, &self.records_in, &self.bytes_out, &self.records_out] {
+            // Absent when two topics of that name went by in one image.
+            let _ = family.remove_label_values(&[name]);
+        }
+    }
+}
+
+/// Where fetched bytes came from, counted when they had arrived.
+pub(crate) struct FetchedMetrics {
+    memory: IntCounter,
+    wal: IntCounter,
+    cache: IntCounter,
+    store: IntCounter,
+}
+
+impl FetchedMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let opts = Opts::new("siltstone_fetched_bytes_total", "Bytes of record batches fetched, by where they were found.");
+        let by_source = register(registry, IntCounterVec::new(opts, &["source"]))?;
+        Ok(Self {
+            memory: by_source.with_label_values(&["memory"]),
+            wal: by_source.with_label_values(&["wal"]),
+            cache: by_source.with_label_values(&["cache"]),
+            store: by_source.with_label_values(&["store"]),
+        })
+    }
+
+    pub(crate) fn count(&self, sources: &ReadSources) {
+        self.memory.inc_by(sources.memory);
+        self.wal.inc_by(sources.wal);
+        self.cache.inc_by(sources.cache);
+        self.store.inc_by(sources.store);
+    }
+}
+
+/// What handlers count.
+pub(crate) struct BrokerMetrics {
+    pub(crate) requests: RequestMetrics,
+    pub(crate) fetched: FetchedMetrics,
+}
+
+impl BrokerMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self { requests: RequestMetrics::new(registry)?, fetched: FetchedMetrics::new(registry)? })
+    }
+}
+
+/// Shows how much of both budgets is in use, read when somebody asks.
+pub(crate) fn register_budgets(
+    registry: &Registry,
+    requests: &Arc<MemoryBudget>,
+    answers: &Arc<MemoryBudget>,
+) -> Result<(), prometheus::Error> {
+    for (name, help, budget) in [
+        ("siltstone_request_memory_bytes", "Bytes of requests that are read or not yet answered.", requests.clone()),
+        ("siltstone_answer_memory_bytes", "Bytes of answers that are made or not yet sent.", answers.clone()),
+    ] {
+        registry.register(Box::new(PullingGauge::new(name, help, Box::new(move || budget.used_bytes() as f64))?))?;
+    }
+    Ok(())
+}

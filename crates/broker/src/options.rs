@@ -1,0 +1,75 @@
+//! What the broker is told by whoever starts it, already checked.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use types::BrokerId;
+
+use crate::session::Stage;
+use crate::topic_config::TopicDefaults;
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct ListenerOptions {
+    /// Its name, for instance `PLAINTEXT`; answers name brokers' addresses on the listener of the same name.
+    pub name: String,
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Where its connections begin.
+    pub first_stage: Stage,
+}
+
+/// The broker's plain options.
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// `node.id`.
+    pub id: BrokerId,
+    /// At least one.
+    pub listeners: Vec<ListenerOptions>,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `default.replication.factor`.
+    pub default_replication_factor: i16,
+    /// What topics have where they do not say otherwise.
+    pub topic_defaults: TopicDefaults,
+    /// `fetch.max.bytes`: most that one fetch answers, but for a first batch that is larger.
+    pub fetch_max_bytes: usize,
+    /// `socket.request.max.bytes`.
+    pub request_max_bytes: usize,
+    /// What all requests that are read or not yet answered may hold together.
+    pub request_memory_bytes: usize,
+    /// What all answers that are made and not yet sent may hold together.
+    pub answer_memory_bytes: usize,
+    /// `connections.max.idle.ms`.
+    pub max_idle: Duration,
+    /// `max.connections`.
+    pub max_connections: usize,
+    /// `max.connections.per.ip`.
+    pub max_connections_per_ip: usize,
+}
+
+impl Default for BrokerOptions {
+    /// Kafka's defaults, no listener, and 64 MiB each for requests and answers.
+    fn default() -> Self {
+        Self {
+            id: BrokerId(1),
+            listeners: Vec::new(),
+            auto_create_topics: true,
+            delete_topics: true,
+            num_partitions: 1,
+            default_replication_factor: 1,
+            topic_defaults: TopicDefaults::default(),
+            fetch_max_bytes: 57_671_680,
+            request_max_bytes: 104_857_600,
+            request_memory_bytes: 64 << 20,
+            answer_memory_bytes: 64 << 20,
+            max_idle: Duration::from_secs(600),
+            max_connections: i32::MAX as usize,
+            max_connections_per_ip: i32::MAX as usize,
+        }
+    }
+}

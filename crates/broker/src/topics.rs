@@ -1,0 +1,76 @@
+//! What handlers need of a topic at every request, worked out once per change of the topic: its resolved configs and its counters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use metadata_api::{ClusterImage, TopicImage};
+use parking_lot::RwLock;
+use partition::LogConfig;
+use records::TimestampType;
+use types::TopicId;
+
+use crate::metrics::{TopicMetrics, TrafficMetrics};
+use crate::topic_config::{TopicConfig, TopicDefaults};
+
+/// One topic as it is served.
+pub(crate) struct ServedTopic {
+    pub(crate) image: Arc<TopicImage>,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) timestamp_type: TimestampType,
+    pub(crate) timestamp_before_max_ms: i64,
+    pub(crate) timestamp_after_max_ms: i64,
+    pub(crate) metrics: TopicMetrics,
+}
+
+impl ServedTopic {
+    /// The configs that a partition itself acts on.
+    pub(crate) fn log_config(&self) -> LogConfig {
+        LogConfig { timestamp_type: self.timestamp_type }
+    }
+}
+
+/// All topics of the cluster, by id.
+pub(crate) struct Topics {
+    defaults: TopicDefaults,
+    traffic: TrafficMetrics,
+    served: RwLock<HashMap<TopicId, Arc<ServedTopic>>>,
+}
+
+impl Topics {
+    pub(crate) fn new(defaults: TopicDefaults, traffic: TrafficMetrics) -> Self {
+        Self { defaults, traffic, served: RwLock::default() }
+    }
+
+    pub(crate) fn get(&self, id: TopicId) -> Option<Arc<ServedTopic>> {
+        self.served.read().get(&id).cloned()
+    }
+
+    /// Takes over what changed; topics that did not are the same pointers in both images.
+    pub(crate) fn follow(&self, image: &ClusterImage) {
+        let mut served = self.served.write();
+        served.retain(|id, topic| {
+            let stays = image.topics.contains_key(id);
+            if !stays && !image.names.contains_key(&topic.image.name) {
+                self.traffic.forget(&topic.image.name);
+            }
+            stays
+        });
+        for (id, topic) in &image.topics {
+            if served.get(id).is_none_or(|known| !Arc::ptr_eq(&known.image, topic)) {
+                served.insert(*id, Arc::new(self.resolve(topic)));
+            }
+        }
+    }
+
+    fn resolve(&self, topic: &Arc<TopicImage>) -> ServedTopic {
+        let config = TopicConfig::new(&self.defaults, &topic.configs);
+        ServedTopic {
+            image: topic.clone(),
+            max_message_bytes: config.max_message_bytes(),
+            timestamp_type: config.timestamp_type(),
+            timestamp_before_max_ms: config.timestamp_before_max_ms(),
+            timestamp_after_max_ms: config.timestamp_after_max_ms(),
+            metrics: self.traffic.topic(&topic.name),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The broker from its socket down: a real listener on the loopback, real partitions over a write-ahead log and a store in memory, and
+//! a metadata service of a hundred lines. Requests are encoded and answers decoded by kafka-protocol's client side.
+
+// Helpers outside of `#[test]` functions are tests too.
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod consume;
+mod harness;
+mod hostile;
+mod metadata;
+mod produce;
+mod versions;

@@ -1,0 +1,194 @@
+//! A metadata service that only knows topics: creation and deletion take effect at once, on the one broker there is.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use metadata_api::{
+    AdvanceLogStart, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, Endpoint, HeartbeatAnswer,
+    HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PublishAnswer, PublishRequest, RegisterBroker, Registration,
+    SegmentPage, TopicCreated, TopicImage,
+};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use types::{
+    BrokerEpoch, BrokerId, ClusterId, LeaderEpoch, Offset, ProducerId, Revision, SegmentRef, Timestamp, TopicId, TopicPartition, WalId,
+};
+
+pub(crate) struct FakeMetadata {
+    image: Arc<watch::Sender<Arc<ClusterImage>>>,
+    segments: Mutex<HashMap<TopicPartition, Vec<SegmentRef>>>,
+    next_producer: AtomicI64,
+    /// The image follows a write only after this.
+    pub(crate) image_lag: Mutex<Duration>,
+    /// Every write answers that the service is not available.
+    pub(crate) away: AtomicBool,
+}
+
+/// The epoch that every partition is led in.
+pub(crate) const LEADER_EPOCH: i32 = 3;
+
+impl FakeMetadata {
+    /// Broker 1 lives; broker 2 is registered and dead.
+    pub(crate) fn new() -> Arc<Self> {
+        let member = |id: i32, alive: bool| {
+            let endpoint = Endpoint { listener: "PLAINTEXT".into(), host: format!("host{id}"), port: 9092 };
+            let image =
+                BrokerImage { id: BrokerId(id), epoch: BrokerEpoch(1), endpoints: vec![endpoint], rack: Some("here".into()), alive };
+            (BrokerId(id), Arc::new(image))
+        };
+        let image = ClusterImage {
+            revision: Revision(1),
+            cluster_id: ClusterId::from_bytes([7; 16]),
+            brokers: [member(1, true), member(2, false)].into(),
+            ..ClusterImage::default()
+        };
+        Arc::new(Self {
+            image: Arc::new(watch::Sender::new(Arc::new(image))),
+            segments: Mutex::default(),
+            next_producer: AtomicI64::new(4000),
+            image_lag: Mutex::default(),
+            away: AtomicBool::new(false),
+        })
+    }
+
+    /// Publishes a changed image and returns its revision.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut ClusterImage)) -> Revision {
+        let mut image = ClusterImage::clone(&self.image.borrow());
+        image.revision.0 += 1;
+        change(&mut image);
+        let revision = image.revision;
+        let (sender, lag) = (Arc::clone(&self.image), *self.image_lag.lock());
+        if lag.is_zero() {
+            sender.send_replace(Arc::new(image));
+        } else {
+            tokio::spawn(async move {
+                tokio::time::sleep(lag).await;
+                sender.send_replace(Arc::new(image));
+            });
+        }
+        revision
+    }
+
+    /// Changes one partition's image.
+    pub(crate) fn change_partition(&self, id: TopicPartition, change: impl FnOnce(&mut PartitionImage)) {
+        self.change(|image| {
+            let mut topic = TopicImage::clone(&image.topics[&id.topic]);
+            change(&mut topic.partitions[usize::try_from(id.partition).unwrap()]);
+            image.insert_topic(Arc::new(topic));
+        });
+    }
+
+    /// A segment is published.
+    pub(crate) fn add_segment(&self, id: TopicPartition, segment: SegmentRef) {
+        self.segments.lock().entry(id).or_default().push(segment);
+    }
+
+    fn check(&self) -> Result<(), MetadataError> {
+        if self.away.load(Ordering::Relaxed) { Err(MetadataError::Unavailable { detail: "the test says so".into() }) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl MetadataClient for FakeMetadata {
+    async fn create_topic(&self, request: CreateTopic) -> Result<TopicCreated, MetadataError> {
+        self.check()?;
+        if self.image.borrow().topic_named(&request.name).is_some() {
+            return Err(MetadataError::TopicExists { name: request.name });
+        }
+        if request.validate_only {
+            return Ok(TopicCreated { topic: TopicId::default(), revision: self.image.borrow().revision });
+        }
+        let mut bytes = [5; 16];
+        bytes[..8].copy_from_slice(&(self.image.borrow().revision.0 + 1).to_be_bytes());
+        let topic = TopicId::from_bytes(bytes);
+        let partition = PartitionImage {
+            leader: Some(BrokerId(1)),
+            leader_epoch: LeaderEpoch(LEADER_EPOCH),
+            owner: WalId::default(),
+            replicas: vec![BrokerId(1), BrokerId(2)],
+            durability: request.durability,
+        };
+        let revision = self.change(|image| {
+            image.insert_topic(Arc::new(TopicImage {
+                id: topic,
+                name: request.name,
+                replication_factor: request.replication_factor,
+                configs: request.configs,
+                config_revision: image.revision,
+                partitions: vec![partition; usize::try_from(request.partitions).unwrap()],
+            }));
+        });
+        Ok(TopicCreated { topic, revision })
+    }
+
+    async fn delete_topic(&self, topic: TopicId) -> Result<Revision, MetadataError> {
+        self.check()?;
+        if !self.image.borrow().topics.contains_key(&topic) {
+            return Err(MetadataError::UnknownTopic { topic });
+        }
+        Ok(self.change(|image| image.remove_topic(topic)))
+    }
+
+    async fn allocate_producer_ids(&self, count: u32) -> Result<Range<ProducerId>, MetadataError> {
+        self.check()?;
+        let first = self.next_producer.fetch_add(i64::from(count), Ordering::Relaxed);
+        Ok(first..first + i64::from(count))
+    }
+
+    fn image(&self) -> watch::Receiver<Arc<ClusterImage>> {
+        self.image.subscribe()
+    }
+
+    async fn segments(&self, partition: TopicPartition, from: Offset, _: u32) -> Result<SegmentPage, MetadataError> {
+        self.check()?;
+        let revision = self.image.borrow().revision;
+        let segments = self.segments.lock().get(&partition).cloned().unwrap_or_default();
+        let next_offset = segments.last().map_or(Offset::ZERO, |segment| segment.end);
+        let segments = segments.into_iter().filter(|segment| from < segment.end).collect();
+        Ok(SegmentPage { revision, log_start: Offset::ZERO, next_offset, segments, more: false })
+    }
+
+    async fn segment_at(&self, partition: TopicPartition, _: Timestamp) -> Result<SegmentPage, MetadataError> {
+        self.segments(partition, Offset::ZERO, 1).await
+    }
+
+    async fn segment_of_max_timestamp(&self, partition: TopicPartition) -> Result<SegmentPage, MetadataError> {
+        self.segments(partition, Offset::ZERO, 1).await
+    }
+
+    async fn register_broker(&self, _: RegisterBroker) -> Result<Registration, MetadataError> {
+        unreachable!("the broker under test is registered")
+    }
+
+    async fn heartbeat(&self, _: HeartbeatRequest) -> Result<HeartbeatAnswer, MetadataError> {
+        unreachable!("sessions are not the broker's")
+    }
+
+    async fn resign_broker(&self, _: BrokerId, _: BrokerEpoch) -> Result<Revision, MetadataError> {
+        unreachable!("sessions are not the broker's")
+    }
+
+    async fn publish(&self, _: PublishRequest) -> Result<PublishAnswer, MetadataError> {
+        unreachable!("publishing is not the broker's")
+    }
+
+    async fn create_partitions(&self, _: CreatePartitions) -> Result<Revision, MetadataError> {
+        unreachable!("no API of this version grows topics")
+    }
+
+    async fn alter_topic_configs(&self, _: AlterTopicConfigs) -> Result<Revision, MetadataError> {
+        unreachable!("no API of this version alters configs")
+    }
+
+    async fn advance_log_start(&self, _: AdvanceLogStart) -> Result<Offset, MetadataError> {
+        unreachable!("no API of this version deletes records")
+    }
+
+    async fn elect_unclean(&self, _: Vec<TopicPartition>) -> Result<Revision, MetadataError> {
+        unreachable!("no API of this version elects")
+    }
+}
