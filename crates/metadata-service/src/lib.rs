@@ -1,0 +1,21 @@
+//! The metadata service: one state machine in memory, driven by a journal of events in dense slots, with snapshots in the store. It
+//! does not know the Kafka protocol.
+//!
+//! `journal` keeps what happened, `state` is what it adds up to, `snapshot` puts the state into the store, `service` runs them. Formats
+//! are documented in docs/formats-metadata.md.
+
+pub mod journal;
+mod service;
+mod snapshot;
+mod state;
+
+/// Bodies of journal events and of a snapshot's parts.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+mod proto {
+    tonic::include_proto!("siltstone.journal.v1");
+}
+
+pub use journal::{Journal, JournalError, MemoryJournal};
+#[cfg(feature = "rocksdb")]
+pub use journal::RocksDbJournal;
+pub use service::{MetadataService, Options, SecondOpinion, StartError, StoreTime};

@@ -1,0 +1,189 @@
+//! From journal and snapshots to a state that may lead: the newest snapshot that verifies, the journal after it, then `LeaderStarted`.
+//! Nothing is written before it is clear that journal and store belong together.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use runtime::{Clock, Random};
+use store::{ClaimError, ObjectStore, StoreError, claim, is_empty, read_marker};
+use types::{ClusterId, Revision, Timestamp};
+
+use super::clock::JournalClock;
+use super::driver::append_entry;
+use super::StartError;
+use crate::journal::{Assembler, Entry, FIRST_SLOT, Journal, encode_entry};
+use crate::proto;
+use crate::snapshot::{self, MANIFESTS, revision_of_key};
+use crate::state::{Event, State, decode_events, encode_event};
+
+/// Bytes of journal read at once.
+const READ_BYTES: usize = 4 << 20;
+/// Manifests looked at: two are kept, a few more may be left over.
+const MANIFEST_LIMIT: usize = 1000;
+
+/// A state that leads.
+pub(crate) struct Loaded {
+    pub(crate) state: State,
+    /// Slot of the next entry.
+    pub(crate) slot: u64,
+    pub(crate) clock: JournalClock,
+    /// The snapshot that was loaded.
+    pub(crate) manifest: Option<proto::Manifest>,
+    pub(crate) journal_bytes: u64,
+}
+
+pub(crate) async fn load(
+    journal: &dyn Journal,
+    store: &dyn ObjectStore,
+    clock: Arc<dyn Clock>,
+    random: &Random,
+) -> Result<Loaded, StartError> {
+    let mut loaded = if journal.read(FIRST_SLOT, 1).await?.is_empty() {
+        create(journal, store, clock, random).await?
+    } else {
+        recover(journal, store, clock, random).await?
+    };
+    if !loaded.state.store_claimed {
+        claim(store, loaded.state.cluster, random).await?;
+        loaded.append(journal, random, &[Event::StoreClaimed]).await?;
+    }
+    Ok(loaded)
+}
+
+/// A new cluster. An empty journal beside a store that is not empty is a lost journal, or another cluster's store: everything there
+/// would look orphaned (rule R7).
+async fn create(
+    journal: &dyn Journal,
+    store: &dyn ObjectStore,
+    clock: Arc<dyn Clock>,
+    random: &Random,
+) -> Result<Loaded, StartError> {
+    if let Some(marker) = read_marker(store).await? {
+        return Err(StartError::StoreInUse { cluster: marker.cluster });
+    }
+    if !is_empty(store, "").await? {
+        // Says what lies there.
+        claim(store, ClusterId::default(), random).await?;
+    }
+    let cluster = ClusterId::from_bytes(random.uuid_bytes());
+    let state = State::default();
+    let clock = JournalClock::new(clock, Timestamp(0));
+    let mut loaded = Loaded { state, slot: FIRST_SLOT, clock, manifest: None, journal_bytes: 0 };
+    loaded.append(journal, random, &[Event::ClusterCreated { cluster }, Event::LeaderStarted]).await?;
+    Ok(loaded)
+}
+
+async fn recover(
+    journal: &dyn Journal,
+    store: &dyn ObjectStore,
+    clock: Arc<dyn Clock>,
+    random: &Random,
+) -> Result<Loaded, StartError> {
+    let manifests = manifests(store).await?;
+    let (state, slot, manifest) = newest_snapshot(store, &manifests).await?;
+    let mut replay = Replay { state, slot: slot + 1, bytes: 0, assembler: Assembler::default() };
+    replay.read_on(journal).await?;
+    // A journal that ends below what it once wrote was rolled back, and would write it again with another meaning (rule R8).
+    let newest = manifests.first().and_then(|key| revision_of_key(key)).unwrap_or(Revision(0));
+    if replay.state.revision < newest {
+        return Err(StartError::RolledBack { journal: replay.state.revision, snapshot: newest });
+    }
+    if replay.state.store_claimed {
+        match read_marker(store).await? {
+            Some(_) => claim(store, replay.state.cluster, random).await?,
+            None => return Err(StartError::StoreUnmarked { cluster: replay.state.cluster }),
+        }
+    }
+    let clock = JournalClock::new(clock, replay.state.now);
+    let Replay { state, slot, bytes, .. } = replay;
+    let mut loaded = Loaded { state, slot, clock, manifest, journal_bytes: bytes };
+    loaded.append(journal, random, &[Event::LeaderStarted]).await?;
+    Ok(loaded)
+}
+
+/// Keys of all manifests, newest first.
+pub(crate) async fn manifests(store: &dyn ObjectStore) -> Result<Vec<String>, StoreError> {
+    let mut keys: Vec<_> = store.list(MANIFESTS, None, MANIFEST_LIMIT).await?.into_iter().map(|object| object.key).collect();
+    keys.sort_by(|a, b| b.cmp(a));
+    Ok(keys)
+}
+
+/// A store that cannot be read is not a damaged snapshot: that is told at once.
+async fn newest_snapshot(store: &dyn ObjectStore, keys: &[String]) -> Result<(State, u64, Option<proto::Manifest>), StartError> {
+    for key in keys {
+        match snapshot::load(store, key).await {
+            Ok((state, manifest)) => return Ok((state, manifest.slot, Some(manifest))),
+            Err(snapshot::SnapshotError::Store(err @ (StoreError::Unavailable { .. } | StoreError::Refused { .. } | StoreError::Unknown { .. }))) => {
+                return Err(StartError::Store(err));
+            }
+            Err(err) => tracing::warn!("a metadata snapshot cannot be used, trying an older one: {err}"),
+        }
+    }
+    Ok((State::default(), FIRST_SLOT - 1, None))
+}
+
+struct Replay {
+    state: State,
+    /// Slot of the next entry.
+    slot: u64,
+    bytes: u64,
+    assembler: Assembler,
+}
+
+impl Replay {
+    async fn read_on(&mut self, journal: &dyn Journal) -> Result<(), StartError> {
+        loop {
+            let entries = journal.read(self.slot, READ_BYTES).await?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            for (slot, bytes) in entries {
+                if slot != self.slot {
+                    return Err(StartError::Gap { expected: self.slot, found: slot });
+                }
+                self.slot += 1;
+                self.bytes += bytes.len() as u64;
+                self.apply(slot, &bytes)?;
+            }
+        }
+    }
+
+    fn apply(&mut self, slot: u64, bytes: &Bytes) -> Result<(), StartError> {
+        let unreadable = |detail: String| StartError::Unreadable { slot, detail };
+        let Some(step) = self.assembler.push(slot, bytes).map_err(|err| unreadable(err.to_string()))? else { return Ok(()) };
+        if step.first.0 != self.state.revision.0 + 1 {
+            return Err(unreadable(format!("its first revision is {}, after revision {}", step.first, self.state.revision)));
+        }
+        for event in decode_events(step.body).map_err(|err| unreadable(err.to_string()))? {
+            self.state.apply(&event, step.now);
+        }
+        Ok(())
+    }
+}
+
+impl Loaded {
+    async fn append(&mut self, journal: &dyn Journal, random: &Random, events: &[Event]) -> Result<(), StartError> {
+        let now = self.clock.now();
+        let first = Revision(self.state.revision.0 + 1);
+        let mut body = Vec::new();
+        for event in events {
+            encode_event(event, &mut body);
+            self.state.apply(event, now);
+        }
+        let (nonce, leader) = (random.uuid_bytes(), self.state.leader);
+        let entry = encode_entry(&Entry { slot: self.slot, first, leader, nonce, now, part: 0, last: 0, body: body.into() });
+        append_entry(journal, random, self.slot, &entry).await.map_err(|stop| StartError::Takeover { detail: stop.0 })?;
+        self.slot += 1;
+        self.journal_bytes += entry.len() as u64;
+        Ok(())
+    }
+}
+
+impl From<ClaimError> for StartError {
+    fn from(err: ClaimError) -> Self {
+        match err {
+            ClaimError::Store(err) => Self::Store(err),
+            err => Self::Claim(err),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the state machine may be asked, and what it answers.
+
+use std::ops::Range;
+
+use metadata_api::{
+    AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, PublishAnswer, PublishRequest,
+    RegisterBroker, Registration, SegmentPage, TopicCreated,
+};
+use types::{BrokerEpoch, BrokerId, ClusterId, ObjectKey, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
+
+use super::SnapshotRef;
+
+/// A command. What chance decides (ids) is in it already.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    CreateCluster { cluster: ClusterId },
+    StartLeader,
+    ClaimStore,
+    RegisterBroker { request: RegisterBroker, local: bool },
+    Heartbeat(HeartbeatRequest),
+    ResignBroker { broker: BrokerId, epoch: BrokerEpoch },
+    /// The session was silent for too long.
+    ExpireBroker { broker: BrokerId, epoch: BrokerEpoch },
+    Publish(Box<PublishRequest>),
+    CreateTopic { request: CreateTopic, topic: TopicId },
+    CreatePartitions(CreatePartitions),
+    DeleteTopic(TopicId),
+    AlterTopicConfigs(AlterTopicConfigs),
+    AdvanceLogStart(AdvanceLogStart),
+    ElectUnclean(Vec<TopicPartition>),
+    AllocateProducerIds { count: u32 },
+    Segments { partition: TopicPartition, from: Offset, limit: u32 },
+    SegmentAt { partition: TopicPartition, timestamp: Timestamp },
+    SegmentOfMaxTimestamp(TopicPartition),
+    /// Let retention do its work.
+    Retain,
+    /// Objects found in the store that nothing references.
+    Orphans(Vec<ObjectKey>),
+    /// Objects deleted from the store.
+    Deleted(Vec<ObjectKey>),
+    SnapshotTaken(SnapshotRef),
+}
+
+/// The answer to a command; each kind of command has one kind of answer.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Answer {
+    Done,
+    Registration(Registration),
+    Heartbeat(HeartbeatAnswer),
+    Revision(Revision),
+    Publish(PublishAnswer),
+    TopicCreated(TopicCreated),
+    LogStart(Offset),
+    Page(SegmentPage),
+    ProducerIds(Range<ProducerId>),
+}
+
+/// What decisions depend on besides the state. Nothing here may be read by `apply`: options change between two runs, events do not.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Rules {
+    /// From retirement to deletion, for readers that know the old location, in milliseconds.
+    pub(crate) grace_ms: i64,
+    /// `metadata.max.segments`.
+    pub(crate) max_segments: u64,
+    /// `log.retention.ms`, -1 for ever.
+    pub(crate) retention_ms: i64,
+    /// `log.retention.bytes`, -1 for no bound.
+    pub(crate) retention_bytes: i64,
+    /// `producer.id.expiration.ms`.
+    pub(crate) producer_expiration_ms: i64,
+    /// Whether the clock is believed: while it is not, nothing is retired by time (rule R22).
+    pub(crate) clock_trusted: bool,
+}

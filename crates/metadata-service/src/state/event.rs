@@ -1,0 +1,102 @@
+//! What can happen. An event says what happened, not what was asked: newer code may decide a command differently, but applies an old
+//! event as it was meant. Kinds, versions and bodies are documented in docs/formats-metadata.md.
+
+use std::collections::BTreeMap;
+
+use metadata_api::{Endpoint, PartitionRefusal, ProducerDelta, PublishedObject};
+use types::{
+    BrokerEpoch, BrokerId, ClusterId, Durability, EpochStart, Lsn, ObjectKey, ObjectNumber, Offset, ProducerId, PublishSequence, SegmentRef,
+    Timestamp, TopicId, TopicPartition, WalId,
+};
+
+use super::SnapshotRef;
+
+/// One step of the state.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Event {
+    /// A server took over: sessions within the former server's process are over.
+    LeaderStarted,
+    /// The first event of a journal.
+    ClusterCreated { cluster: ClusterId },
+    /// The store's marker was written: from now on a store without it is not this cluster's.
+    StoreClaimed,
+    /// A broker epoch begins: it is the event's revision.
+    BrokerRegistered { broker: BrokerId, wal: WalId, endpoints: Vec<Endpoint>, rack: Option<String>, local: bool },
+    /// A session is over.
+    BrokerEnded { broker: BrokerId, epoch: BrokerEpoch, clean: bool },
+    /// A log reported a higher synced LSN.
+    SyncedReported { wal: WalId, synced: Lsn },
+    /// An object is part of the accepted partitions.
+    Published(Box<Published>),
+    TopicCreated {
+        topic: TopicId,
+        name: String,
+        replication_factor: i16,
+        configs: BTreeMap<String, String>,
+        partitions: Vec<NewPartition>,
+    },
+    PartitionsAdded { topic: TopicId, partitions: Vec<NewPartition> },
+    TopicDeleted { topic: TopicId, not_before: Timestamp },
+    TopicConfigsAltered { topic: TopicId, configs: BTreeMap<String, String> },
+    /// By DeleteRecords or retention.
+    LogStartsAdvanced { partitions: Vec<(TopicPartition, Offset)>, not_before: Timestamp },
+    /// Partitions go to another log without their old log's unpublished entries.
+    PartitionsElected { partitions: Vec<Elected> },
+    /// Producer ids below `end` are given out.
+    ProducerIdsAllocated { end: ProducerId },
+    /// Objects that no publish can name any more.
+    ObjectsDead { keys: Vec<ObjectKey>, not_before: Timestamp },
+    /// Garbage that is gone from the store.
+    ObjectsDeleted { keys: Vec<ObjectKey> },
+    SnapshotTaken { snapshot: SnapshotRef },
+}
+
+/// See [`Event::Published`].
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Published {
+    pub(crate) broker: BrokerId,
+    pub(crate) epoch: BrokerEpoch,
+    pub(crate) sequence: PublishSequence,
+    pub(crate) digest: u64,
+    pub(crate) object: Option<PublishedObject>,
+    pub(crate) end_lsn: Lsn,
+    pub(crate) object_floor: ObjectNumber,
+    pub(crate) synced: Lsn,
+    pub(crate) pressure: u32,
+    pub(crate) producers_expire_before: Timestamp,
+    /// For the object, if no partition was accepted.
+    pub(crate) not_before: Timestamp,
+    /// Sorted by partition.
+    pub(crate) accepted: Vec<Accepted>,
+    /// Sorted by partition.
+    pub(crate) refused: Vec<(TopicPartition, PartitionRefusal)>,
+}
+
+/// A partition's part of a publish.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) partition: TopicPartition,
+    pub(crate) segment: SegmentRef,
+    /// Leader epochs that are new to the partition's history.
+    pub(crate) epochs: Vec<EpochStart>,
+    pub(crate) producers: Vec<ProducerDelta>,
+}
+
+/// A partition as it is created.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct NewPartition {
+    pub(crate) leader: BrokerId,
+    pub(crate) owner: WalId,
+    pub(crate) replicas: Vec<BrokerId>,
+    pub(crate) durability: Durability,
+}
+
+/// A partition's new owner.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Elected {
+    pub(crate) partition: TopicPartition,
+    pub(crate) leader: BrokerId,
+    pub(crate) owner: WalId,
+    /// From where the new leader epoch assigns offsets.
+    pub(crate) next_offset: Offset,
+}

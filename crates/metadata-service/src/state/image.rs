@@ -1,0 +1,104 @@
+//! What brokers see of the state, and which parts of it an event changes.
+
+use std::collections::BTreeSet;
+
+use metadata_api::wire::id_bytes;
+use metadata_api::{BrokerImage, PartitionImage, TopicImage, proto};
+use types::{BrokerId, TopicId};
+
+use super::{Event, Partition, State};
+
+/// The brokers and topics that changed since the last delta.
+#[derive(Default, Debug)]
+pub(crate) struct ImageChanges {
+    brokers: BTreeSet<BrokerId>,
+    topics: BTreeSet<TopicId>,
+    /// Leaders may have appeared or gone anywhere.
+    leaders: bool,
+}
+
+impl ImageChanges {
+    /// Notes what `event` changes.
+    pub(crate) fn note(&mut self, event: &Event) {
+        match event {
+            Event::LeaderStarted => self.leaders = true,
+            Event::BrokerRegistered { broker, .. } | Event::BrokerEnded { broker, .. } => {
+                self.brokers.insert(*broker);
+                self.leaders = true;
+            }
+            Event::TopicCreated { topic, .. }
+            | Event::PartitionsAdded { topic, .. }
+            | Event::TopicDeleted { topic, .. }
+            | Event::TopicConfigsAltered { topic, .. } => {
+                self.topics.insert(*topic);
+            }
+            Event::PartitionsElected { partitions } => self.topics.extend(partitions.iter().map(|elected| elected.partition.topic)),
+            Event::ClusterCreated { .. }
+            | Event::StoreClaimed
+            | Event::SyncedReported { .. }
+            | Event::Published(_)
+            | Event::LogStartsAdvanced { .. }
+            | Event::ProducerIdsAllocated { .. }
+            | Event::ObjectsDead { .. }
+            | Event::ObjectsDeleted { .. }
+            | Event::SnapshotTaken { .. } => {}
+        }
+    }
+
+    /// The delta that brings an image up to `state`, if anything changed; begins anew.
+    pub(crate) fn take_delta(&mut self, state: &State) -> Option<proto::ImageDelta> {
+        let changes = std::mem::take(self);
+        let mut topics = changes.topics;
+        let mut brokers = changes.brokers;
+        if changes.leaders {
+            topics.extend(state.topics.keys());
+            brokers.extend(state.brokers.keys());
+        }
+        if topics.is_empty() && brokers.is_empty() {
+            return None;
+        }
+        let removed = topics.iter().filter(|id| !state.topics.contains_key(id));
+        Some(proto::ImageDelta {
+            revision: state.revision.0,
+            cluster: id_bytes(state.cluster.as_bytes()),
+            reset: false,
+            brokers: brokers.iter().filter_map(|id| state.broker_image(*id)).map(|broker| (&broker).into()).collect(),
+            removed_topics: removed.map(|id| id_bytes(id.as_bytes())).collect(),
+            topics: topics.iter().filter_map(|id| state.topic_image(*id)).map(|topic| (&topic).into()).collect(),
+        })
+    }
+}
+
+impl State {
+    /// A broker as the image shows it.
+    pub(super) fn broker_image(&self, id: BrokerId) -> Option<BrokerImage> {
+        let broker = self.brokers.get(&id)?;
+        Some(BrokerImage {
+            id,
+            epoch: broker.epoch,
+            endpoints: broker.endpoints.clone(),
+            rack: broker.rack.clone(),
+            alive: broker.alive,
+        })
+    }
+
+    /// A topic as the image shows it.
+    pub(super) fn topic_image(&self, id: TopicId) -> Option<TopicImage> {
+        let topic = self.topics.get(&id)?;
+        let partition = |partition: &Partition| PartitionImage {
+            leader: self.visible_leader(partition),
+            leader_epoch: partition.leader_epoch,
+            owner: partition.owner,
+            replicas: partition.replicas.clone(),
+            durability: partition.durability,
+        };
+        Some(TopicImage {
+            id,
+            name: topic.name.clone(),
+            replication_factor: topic.replication_factor,
+            configs: topic.configs.clone(),
+            config_revision: topic.config_revision,
+            partitions: self.partitions_of(id, topic.partitions).map(|(_, state)| partition(state)).collect(),
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! Retention: which log starts move because segments are too old or a partition is too large (`retention.ms`, `retention.bytes`).
+//!
+//! Whole segments go, from the front, as in Kafka. A segment's age is that of its largest timestamp; a timestamp in the future counts
+//! as the time of the last append, so that one wrong clock does not keep a partition for ever. Only published segments are looked at:
+//! what lies in a write-ahead log is not touched.
+
+use types::{SegmentRef, Timestamp};
+
+use super::command::{Answer, Rules};
+use super::decide::{Decision, Reply};
+use super::event::Event;
+use super::{Partition, State, Topic};
+
+/// Most partitions whose log start one event moves; the next round moves the rest.
+const MAX_PARTITIONS: usize = 10_000;
+
+pub(super) fn decide(state: &State, rules: &Rules, now: Timestamp) -> Decision {
+    if !rules.clock_trusted {
+        return Decision::answer(Answer::Done);
+    }
+    let mut moved = Vec::new();
+    for (id, topic) in &state.topics {
+        let Some(limits) = Limits::of(topic, rules) else { continue };
+        for (partition, found) in state.partitions_of(*id, topic.partitions) {
+            let log_start = limits.log_start(found, now);
+            if found.log_start < log_start {
+                moved.push((partition, log_start));
+            }
+        }
+        if MAX_PARTITIONS <= moved.len() {
+            break;
+        }
+    }
+    if moved.is_empty() {
+        return Decision::answer(Answer::Done);
+    }
+    let event = Event::LogStartsAdvanced { partitions: moved, not_before: rules.not_before(now) };
+    Decision::event(Reply::Ready(Answer::Done), event)
+}
+
+struct Limits {
+    ms: i64,
+    bytes: i64,
+}
+
+impl Limits {
+    /// `None` where nothing is to be deleted. A value that does not parse was let in by a broker that knew more: nothing is deleted
+    /// by it.
+    fn of(topic: &Topic, rules: &Rules) -> Option<Self> {
+        let policy = topic.configs.get("cleanup.policy").map_or("delete", String::as_str);
+        if !policy.split(',').any(|policy| policy.trim() == "delete") {
+            return None;
+        }
+        let value = |name: &str, default: i64| topic.configs.get(name).map_or(default, |value| value.trim().parse().unwrap_or(-1));
+        let limits = Self { ms: value("retention.ms", rules.retention_ms), bytes: value("retention.bytes", rules.retention_bytes) };
+        (0 <= limits.ms || 0 <= limits.bytes).then_some(limits)
+    }
+
+    fn log_start(&self, partition: &Partition, now: Timestamp) -> types::Offset {
+        let mut log_start = partition.log_start;
+        // The entry of a last segment that the log start has passed is still there; it holds nothing that counts.
+        let mut live = partition.segments.from(log_start).peekable();
+        let mut bytes = match live.peek() {
+            Some(_) => i64::try_from(partition.segments.bytes()).unwrap_or(i64::MAX),
+            None => 0,
+        };
+        for segment in live {
+            let size = i64::try_from(segment.bytes).unwrap_or(i64::MAX);
+            let is_old = 0 <= self.ms && self.ms < now.0.saturating_sub(age_base(segment).0);
+            let is_surplus = 0 <= self.bytes && self.bytes <= bytes - size;
+            if !is_old && !is_surplus {
+                break;
+            }
+            bytes -= size;
+            log_start = segment.end;
+        }
+        log_start.min(partition.next_offset)
+    }
+}
+
+fn age_base(segment: &SegmentRef) -> Timestamp {
+    let appended = segment.append_times.1;
+    if segment.max_timestamp.0 < 0 { appended } else { segment.max_timestamp.min(appended) }
+}

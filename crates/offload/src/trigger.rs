@@ -1,0 +1,162 @@
+//! When the next range is sealed, and how large it may be. Pure: time is passed in.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use types::Lsn;
+
+use crate::Options;
+
+/// What is known of the entries that no range holds yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Unsealed {
+    /// Batches among them. Without one there is nothing to seal.
+    pub(crate) batches: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// When the oldest was noticed.
+    pub(crate) since: Option<Instant>,
+    /// When the first that somebody waits for was noticed.
+    pub(crate) waiting_since: Option<Instant>,
+}
+
+impl Unsealed {
+    /// One more batch was appended.
+    pub(crate) fn add(&mut self, bytes: u64, now: Instant) {
+        self.batches += 1;
+        self.bytes += bytes;
+        self.since.get_or_insert(now);
+    }
+
+    /// Entries below `wanted` are waited for, and no range holds those from `sealed_end`.
+    pub(crate) fn wanted(&mut self, wanted: Lsn, sealed_end: Lsn, now: Instant) {
+        if sealed_end < wanted {
+            self.waiting_since.get_or_insert(now);
+        }
+    }
+
+    /// A range took `batches` of `bytes`. What is left keeps its age: those that wait since before are still among it.
+    pub(crate) fn remove(&mut self, batches: u64, bytes: u64, wanted_left: bool) {
+        self.batches -= batches;
+        self.bytes -= bytes;
+        if self.batches == 0 {
+            self.since = None;
+        }
+        if !wanted_left {
+            self.waiting_since = None;
+        }
+    }
+}
+
+/// Whether to seal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Due {
+    /// Now, a range of at most `limit` bytes.
+    Now {
+        /// Bytes.
+        limit: u64,
+    },
+    /// Not before this, unless something happens meanwhile.
+    At(Instant),
+    /// When something happens.
+    Never,
+}
+
+/// Decides by size and age. `at_once`: a flush, a stop or a recovery wants all of it. `pressure` stretches the interval in percent,
+/// when the metadata service has more segments than it likes.
+pub(crate) fn due(unsealed: &Unsealed, at_once: bool, now: Instant, options: &Options, pressure: u32) -> Due {
+    if unsealed.batches == 0 {
+        return Due::Never;
+    }
+    if at_once {
+        return Due::Now { limit: options.max_bytes };
+    }
+    let by_age = unsealed.since.map(|since| since + options.max_age);
+    let Some(waiting_since) = unsealed.waiting_since else {
+        return by_size_or_time(unsealed.bytes, options.max_bytes, by_age, now);
+    };
+    let interval = stretched(options.interval, pressure);
+    let first = by_age.map_or(waiting_since + interval, |age| age.min(waiting_since + interval));
+    by_size_or_time(unsealed.bytes, options.bytes.min(options.max_bytes), Some(first), now)
+}
+
+fn by_size_or_time(bytes: u64, limit: u64, at: Option<Instant>, now: Instant) -> Due {
+    match at {
+        _ if limit <= bytes => Due::Now { limit },
+        Some(at) if at <= now => Due::Now { limit },
+        Some(at) => Due::At(at),
+        None => Due::Never,
+    }
+}
+
+fn stretched(interval: Duration, pressure: u32) -> Duration {
+    interval.saturating_add(interval.saturating_mul(pressure) / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options { bytes: 8, max_bytes: 64, ..Options::default() }
+    }
+
+    fn unsealed(bytes: u64, since: Instant, waiting_since: Option<Instant>) -> Unsealed {
+        Unsealed { batches: 1, bytes, since: Some(since), waiting_since }
+    }
+
+    #[test]
+    fn while_nobody_waits_a_range_is_sealed_by_the_large_size_or_the_long_age() {
+        let (start, options) = (Instant::now(), options());
+        let open = unsealed(63, start, None);
+        assert_eq!(due(&open, false, start, &options, 0), Due::At(start + options.max_age));
+        assert_eq!(due(&open, false, start + options.max_age, &options, 0), Due::Now { limit: 64 });
+        assert_eq!(due(&unsealed(64, start, None), false, start, &options, 0), Due::Now { limit: 64 });
+    }
+
+    #[test]
+    fn r24_the_interval_runs_from_the_first_waiter() {
+        let (start, options) = (Instant::now(), options());
+        let mut open = unsealed(7, start, None);
+        let (first, second) = (start + Duration::from_secs(3), start + Duration::from_secs(4));
+        open.wanted(Lsn(5), Lsn(5), start);
+        assert_eq!(open.waiting_since, None, "what is waited for is sealed");
+        open.wanted(Lsn(6), Lsn(5), first);
+        open.wanted(Lsn(7), Lsn(5), second);
+        assert_eq!(due(&open, false, second, &options, 0), Due::Now { limit: 8 });
+        assert_eq!(due(&open, false, first, &options, 0), Due::At(first + options.interval));
+        open.bytes = 8;
+        assert_eq!(due(&open, false, first, &options, 0), Due::Now { limit: 8 });
+    }
+
+    #[test]
+    fn a_waiter_never_makes_a_range_later_than_its_age_would() {
+        let (start, options) = (Instant::now(), options());
+        let late = start + options.max_age - Duration::from_millis(1);
+        assert_eq!(due(&unsealed(1, start, Some(late)), false, late, &options, 0), Due::At(start + options.max_age));
+    }
+
+    #[test]
+    fn t26_pressure_stretches_the_interval() {
+        let (start, options) = (Instant::now(), options());
+        let open = unsealed(1, start, Some(start));
+        assert_eq!(due(&open, false, start, &options, 300), Due::At(start + options.interval * 4));
+    }
+
+    #[test]
+    fn nothing_is_sealed_without_a_batch_and_everything_at_once_when_asked() {
+        let (start, options) = (Instant::now(), options());
+        assert_eq!(due(&Unsealed::default(), true, start, &options, 0), Due::Never);
+        assert_eq!(due(&unsealed(1, start, None), true, start, &options, 0), Due::Now { limit: 64 });
+    }
+
+    #[test]
+    fn what_a_range_leaves_behind_keeps_its_age() {
+        let start = Instant::now();
+        let mut open = Unsealed { batches: 3, bytes: 30, since: Some(start), waiting_since: Some(start) };
+        open.remove(2, 20, true);
+        assert_eq!(open, Unsealed { batches: 1, bytes: 10, since: Some(start), waiting_since: Some(start) });
+        open.remove(1, 10, false);
+        assert_eq!(open, Unsealed::default());
+    }
+}

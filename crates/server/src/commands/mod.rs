@@ -1,0 +1,71 @@
+//! One file per command other than `serve`.
+
+pub(crate) mod config;
+pub(crate) mod consume;
+pub(crate) mod health;
+pub(crate) mod produce;
+pub(crate) mod segment;
+pub(crate) mod topic;
+pub(crate) mod wal;
+pub(crate) mod where_is;
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+
+/// Where commands look for a broker.
+pub(crate) const DEFAULT_BOOTSTRAP: &str = "127.0.0.1:9092";
+/// Where commands look for a broker's HTTP port.
+pub(crate) const DEFAULT_HTTP: &str = "127.0.0.1:9644";
+/// Where commands look for a metadata service.
+pub(crate) const DEFAULT_METADATA: &str = "http://127.0.0.1:9645";
+
+/// Runs a command that waits for others.
+pub(crate) fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the I/O runtime")?;
+    match runtime.block_on(command) {
+        // A reader that has seen enough, such as `head`, is not a failure.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Prints rows under their headings, each column as wide as its widest cell.
+pub(crate) fn print_table(headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let mut widths: Vec<usize> = headings.iter().map(|heading| heading.len()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = io::stdout().lock();
+    let mut print = |cells: &mut dyn Iterator<Item = &str>| {
+        let line: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        writeln!(out, "{}", line.join("  ").trim_end())
+    };
+    print(&mut headings.iter().copied())?;
+    rows.iter().try_for_each(|row| print(&mut row.iter().map(String::as_str)))
+}
+
+/// Prints a value as JSON.
+pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)
+}
+
+/// Asks the HTTP port: status and body.
+pub(crate) async fn http_get(http: &str, path: &str) -> Result<(u16, String)> {
+    let url = format!("http://{http}{path}");
+    let answer = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(std::time::Duration::from_secs(5))
+        .build()
+        .context("set up HTTP")?
+        .get(&url)
+        .send()
+        .await
+        .with_context(|| format!("no broker answers on {http}; start one with `siltstone serve`, or give its address with --http"))?;
+    let status = answer.status().as_u16();
+    Ok((status, answer.text().await.with_context(|| format!("read the answer of {url}"))?))
+}

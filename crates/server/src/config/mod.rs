@@ -1,0 +1,15 @@
+//! Configuration: Kafka's `key=value` form, from a file, the environment and the command line, each value with where it came from.
+//!
+//! `keys` is the table of what exists, `layers` merges the sources into `Raw`, and `Config` is what the program works with:
+//! validated, resolved, without a value that still means "default".
+
+mod keys;
+mod layers;
+mod listener;
+mod resolved;
+mod value;
+
+pub(crate) use keys::{KEYS, Key};
+pub(crate) use layers::{ConfigError, Layers, Raw, Source};
+pub(crate) use listener::Listener;
+pub(crate) use resolved::Config;

@@ -1,0 +1,317 @@
+//! The configuration as the program uses it: typed, with everything derived.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use types::{BrokerId, Durability};
+
+use super::layers::{ConfigError, Raw};
+use super::listener::Listener;
+
+/// Validated and resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) node_id: BrokerId,
+    pub(crate) rack: Option<String>,
+    pub(crate) listeners: Vec<Listener>,
+    /// As many as `listeners`; a port of 0 stands for the port that the listener got.
+    pub(crate) advertised: Vec<Listener>,
+    pub(crate) http_listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) store: StoreConfig,
+    pub(crate) durability: Durability,
+    pub(crate) memory: MemoryShares,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) wal: WalConfig,
+    pub(crate) upload: UploadConfig,
+    pub(crate) metadata_listen: SocketAddr,
+    pub(crate) metadata_max_segments: u64,
+    pub(crate) topics: TopicDefaults,
+    pub(crate) requests: RequestLimits,
+}
+
+/// Where segment objects go.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreConfig {
+    pub(crate) url: String,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) path_style: bool,
+    /// Whether losing this machine's disk leaves the store alone.
+    pub(crate) is_remote: bool,
+}
+
+/// How `memory.max.bytes` is shared out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MemoryShares {
+    /// RocksDB's memtables: what sealed and active generations may hold before they spill.
+    pub(crate) memtables: u64,
+    /// Entries kept for uploads and tail reads.
+    pub(crate) tail: u64,
+    /// Cached ranges of objects.
+    pub(crate) read_cache: u64,
+    /// Requests and answers under way.
+    pub(crate) requests: u64,
+}
+
+/// The write-ahead log's sizes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WalConfig {
+    pub(crate) generation_bytes: u64,
+    pub(crate) generation_age: Duration,
+    pub(crate) max_bytes: u64,
+    pub(crate) recycle: bool,
+}
+
+/// When uploads are sealed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UploadConfig {
+    pub(crate) interval: Duration,
+    pub(crate) bytes: u64,
+    pub(crate) max_age: Duration,
+    pub(crate) max_bytes: u64,
+}
+
+/// What topics get that do not say.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicDefaults {
+    pub(crate) auto_create: bool,
+    pub(crate) deletable: bool,
+    pub(crate) partitions: i32,
+    pub(crate) replication_factor: i16,
+    pub(crate) max_message_bytes: u64,
+    pub(crate) log_append_time: bool,
+    pub(crate) timestamp_before_max_ms: i64,
+    pub(crate) timestamp_after_max_ms: i64,
+    /// -1: for ever.
+    pub(crate) retention_ms: i64,
+    /// -1: all.
+    pub(crate) retention_bytes: i64,
+    pub(crate) retention_check: Duration,
+    pub(crate) delete_delay: Duration,
+    pub(crate) min_insync_replicas: i32,
+    pub(crate) unclean_leader_election: bool,
+    pub(crate) producer_id_expiration: Duration,
+}
+
+/// Bounds on what a client may ask at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestLimits {
+    pub(crate) max_request_bytes: u64,
+    pub(crate) fetch_max_bytes: u64,
+    /// `None`: never.
+    pub(crate) max_idle: Option<Duration>,
+    pub(crate) max_connections: u32,
+    pub(crate) max_connections_per_ip: u32,
+}
+
+impl Config {
+    /// Checks what only shows when values stand beside each other, and derives what was left empty.
+    pub(crate) fn resolve(raw: &Raw) -> Result<Self, ConfigError> {
+        let data_dir = PathBuf::from(raw.get("data.dir"));
+        if data_dir.as_os_str().is_empty() {
+            return Err(raw.refuse("data.dir", "must name a directory"));
+        }
+        let store = store(raw, &data_dir)?;
+        let durability = match raw.get("durability") {
+            "" if store.is_remote => Durability::Object,
+            "" => Durability::Wal,
+            level => level.parse().map_err(|error| raw.refuse("durability", error))?,
+        };
+        let listeners = Listener::parse_list(raw.get("listeners")).map_err(|why| raw.refuse("listeners", why))?;
+        let advertised = match raw.get("advertised.listeners") {
+            "" => listeners.clone(),
+            text => Listener::parse_list(text).map_err(|why| raw.refuse("advertised.listeners", why))?,
+        };
+        if advertised.len() != listeners.len() {
+            return Err(raw.refuse("advertised.listeners", format_args!("must name as many listeners as listeners does ({})", listeners.len())));
+        }
+        if let Some(listener) = advertised.iter().find(|listener| matches!(listener.host.as_str(), "" | "0.0.0.0" | "::")) {
+            let key = if raw.get("advertised.listeners").is_empty() { "listeners" } else { "advertised.listeners" };
+            return Err(raw.refuse(key, format_args!("clients cannot connect to {listener}; set advertised.listeners to an address they reach")));
+        }
+        let memory = u64_of(raw, "memory.max.bytes");
+        let upload = UploadConfig {
+            interval: millis(raw, "upload.interval.ms"),
+            bytes: u64_of(raw, "upload.bytes"),
+            max_age: millis(raw, "upload.max.age.ms"),
+            max_bytes: u64_of(raw, "upload.max.bytes"),
+        };
+        if upload.max_bytes < upload.bytes {
+            return Err(raw.refuse("upload.max.bytes", format_args!("must be at least upload.bytes, which is {}", upload.bytes)));
+        }
+        let wal = WalConfig {
+            generation_bytes: u64_of(raw, "wal.generation.bytes"),
+            generation_age: millis(raw, "wal.generation.ms"),
+            max_bytes: u64_of(raw, "wal.max.bytes"),
+            recycle: bool_of(raw, "wal.recycle"),
+        };
+        if wal.max_bytes < wal.generation_bytes {
+            return Err(raw.refuse("wal.max.bytes", format_args!("must be at least wal.generation.bytes, which is {}", wal.generation_bytes)));
+        }
+        Ok(Self {
+            node_id: BrokerId(i32_of(raw, "node.id")),
+            rack: text_of(raw, "broker.rack"),
+            listeners,
+            advertised,
+            http_listen: address(raw, "http.listen")?,
+            data_dir,
+            store,
+            durability,
+            memory: MemoryShares {
+                memtables: memory / 4,
+                tail: memory * 3 / 8,
+                read_cache: memory / 8,
+                requests: memory / 4,
+            },
+            shutdown_timeout: millis(raw, "shutdown.timeout.ms"),
+            wal,
+            upload,
+            metadata_listen: address(raw, "metadata.listen")?,
+            metadata_max_segments: u64_of(raw, "metadata.max.segments"),
+            topics: topics(raw)?,
+            requests: RequestLimits {
+                max_request_bytes: u64_of(raw, "socket.request.max.bytes"),
+                fetch_max_bytes: u64_of(raw, "fetch.max.bytes"),
+                max_idle: u64::try_from(i64_of(raw, "connections.max.idle.ms")).ok().map(Duration::from_millis),
+                max_connections: u32_of(raw, "max.connections"),
+                max_connections_per_ip: u32_of(raw, "max.connections.per.ip"),
+            },
+        })
+    }
+}
+
+fn store(raw: &Raw, data_dir: &std::path::Path) -> Result<StoreConfig, ConfigError> {
+    let url = match raw.get("store.url") {
+        "" => {
+            let absolute = std::path::absolute(data_dir).map_err(|error| raw.refuse("data.dir", error))?;
+            format!("file://{}", absolute.join("store").display())
+        }
+        url => url.to_owned(),
+    };
+    let is_remote = match url.split_once("://") {
+        Some(("file" | "memory", _)) => false,
+        Some(("s3", _)) => true,
+        _ => return Err(raw.refuse("store.url", "must be file:///path, s3://bucket/prefix or memory://")),
+    };
+    Ok(StoreConfig {
+        url,
+        endpoint: text_of(raw, "store.s3.endpoint"),
+        region: text_of(raw, "store.s3.region"),
+        path_style: bool_of(raw, "store.s3.path.style"),
+        is_remote,
+    })
+}
+
+fn topics(raw: &Raw) -> Result<TopicDefaults, ConfigError> {
+    Ok(TopicDefaults {
+        auto_create: bool_of(raw, "auto.create.topics.enable"),
+        deletable: bool_of(raw, "delete.topic.enable"),
+        partitions: i32_of(raw, "num.partitions"),
+        replication_factor: i16::try_from(i64_of(raw, "default.replication.factor")).expect("the table bounds it to 16"),
+        max_message_bytes: u64_of(raw, "message.max.bytes"),
+        log_append_time: raw.get("message.timestamp.type") == "LogAppendTime",
+        timestamp_before_max_ms: i64_of(raw, "log.message.timestamp.before.max.ms"),
+        timestamp_after_max_ms: i64_of(raw, "log.message.timestamp.after.max.ms"),
+        retention_ms: retention_ms(raw)?,
+        retention_bytes: i64_of(raw, "log.retention.bytes"),
+        retention_check: millis(raw, "log.retention.check.interval.ms"),
+        delete_delay: millis(raw, "log.segment.delete.delay.ms"),
+        min_insync_replicas: i32_of(raw, "min.insync.replicas"),
+        unclean_leader_election: bool_of(raw, "unclean.leader.election.enable"),
+        producer_id_expiration: millis(raw, "producer.id.expiration.ms"),
+    })
+}
+
+/// Kafka's precedence: ms over minutes over hours; any negative value is "for ever".
+fn retention_ms(raw: &Raw) -> Result<i64, ConfigError> {
+    for (key, factor) in [("log.retention.ms", 1), ("log.retention.minutes", 60_000), ("log.retention.hours", 3_600_000)] {
+        match raw.get(key) {
+            "" => {}
+            text => {
+                let number: i64 = text.parse().map_err(|_| raw.refuse(key, "must be a whole number, or -1 for ever"))?;
+                return Ok(if number < 0 { -1 } else { number.saturating_mul(factor) });
+            }
+        }
+    }
+    unreachable!("log.retention.hours has a default")
+}
+
+fn address(raw: &Raw, key: &str) -> Result<SocketAddr, ConfigError> {
+    let text = raw.get(key).replace("localhost:", "127.0.0.1:");
+    text.parse().map_err(|_| raw.refuse(key, "must be address:port, for instance 127.0.0.1:9644"))
+}
+
+fn text_of(raw: &Raw, key: &str) -> Option<String> {
+    Some(raw.get(key)).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn bool_of(raw: &Raw, key: &str) -> bool {
+    raw.get(key) == "true"
+}
+
+fn i64_of(raw: &Raw, key: &str) -> i64 {
+    raw.get(key).parse().expect("the table holds this key to numbers")
+}
+
+fn u64_of(raw: &Raw, key: &str) -> u64 {
+    u64::try_from(i64_of(raw, key)).expect("the table holds this key to numbers of at least 0")
+}
+
+fn i32_of(raw: &Raw, key: &str) -> i32 {
+    i32::try_from(i64_of(raw, key)).expect("the table bounds this key")
+}
+
+fn u32_of(raw: &Raw, key: &str) -> u32 {
+    u32::try_from(i64_of(raw, key)).expect("the table bounds this key")
+}
+
+fn millis(raw: &Raw, key: &str) -> Duration {
+    Duration::from_millis(u64_of(raw, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layers::Layers;
+    use super::*;
+
+    fn resolve(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let command_line = settings.iter().map(|(key, value)| ((*key).into(), (*value).into(), format!("--set {key}={value}"))).collect();
+        Config::resolve(&Layers { command_line, ..Layers::default() }.merge()?)
+    }
+
+    #[test]
+    fn durability_follows_the_store_unless_it_is_said() {
+        assert_eq!(resolve(&[]).unwrap().durability, Durability::Wal);
+        assert_eq!(resolve(&[("store.url", "s3://bucket/prefix")]).unwrap().durability, Durability::Object);
+        assert_eq!(resolve(&[("durability", "object")]).unwrap().durability, Durability::Object);
+    }
+
+    #[test]
+    fn the_shares_of_memory_are_the_whole() {
+        let shares = resolve(&[("memory.max.bytes", "512MiB")]).unwrap().memory;
+        assert_eq!(shares.memtables + shares.tail + shares.read_cache + shares.requests, 512 << 20);
+    }
+
+    #[test]
+    fn retention_follows_kafkas_precedence() {
+        assert_eq!(resolve(&[]).unwrap().topics.retention_ms, 168 * 3_600_000);
+        assert_eq!(resolve(&[("log.retention.minutes", "5"), ("log.retention.hours", "1")]).unwrap().topics.retention_ms, 300_000);
+        assert_eq!(resolve(&[("log.retention.ms", "-1")]).unwrap().topics.retention_ms, -1);
+    }
+
+    #[test]
+    fn contradictions_name_both_sides() {
+        for (settings, expected) in [
+            (&[("upload.max.bytes", "1MiB")][..], "must be at least upload.bytes"),
+            (&[("listeners", "PLAINTEXT://0.0.0.0:9092")][..], "set advertised.listeners"),
+            (&[("store.url", "gs://bucket")][..], "must be file:///path"),
+            (&[("durability", "quorum")][..], "must be"),
+            (&[("http.listen", "nowhere")][..], "must be address:port"),
+        ] {
+            let error = resolve(settings).unwrap_err();
+            assert!(error.0.contains(expected), "{error}");
+        }
+    }
+}

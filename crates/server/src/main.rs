@@ -1,0 +1,175 @@
+//! The `siltstone` program: reads the command line, runs one command, turns its outcome into an exit status.
+
+mod commands;
+mod config;
+mod data_dir;
+mod health;
+mod http;
+mod logging;
+mod metadata;
+mod metrics;
+mod recovery;
+mod serve;
+mod whereabouts;
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Layers, Raw};
+
+/// A Kafka broker whose log lives in object storage.
+#[derive(Parser)]
+#[command(name = "siltstone", version, max_term_width = 120)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a broker and its metadata service in one process
+    Serve(Settings),
+    /// Create, list, describe and delete topics
+    #[command(subcommand)]
+    Topic(commands::topic::Command),
+    /// Write lines from standard input or a file into a topic
+    Produce(commands::produce::Arguments),
+    /// Read a topic's records to standard output
+    Consume(commands::consume::Arguments),
+    /// Look at what lies in the store
+    #[command(subcommand)]
+    Segment(commands::segment::Command),
+    /// Look at and repair a write-ahead log
+    #[command(subcommand)]
+    Wal(commands::wal::Command),
+    /// Say where an offset's record is: in memory, in the write-ahead log, or in which object
+    Where(commands::where_is::Arguments),
+    /// Ask a running broker how it is; status 0 if it is ready
+    Health(commands::health::Arguments),
+    /// List every configuration key, or check a configuration
+    #[command(subcommand)]
+    Config(commands::config::Command),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the configuration comes from. Stronger sources last: file, environment (SILTSTONE_ and the key in capitals, dots as
+/// underscores), command line.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Settings {
+    /// A file of key=value lines
+    #[arg(long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    /// Set one key; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Short for --set data.dir=DIR
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Short for --set store.url=URL
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Short for --set listeners=LISTENERS
+    #[arg(long, value_name = "LISTENERS")]
+    listen: Option<String>,
+    /// Short for --set http.listen=ADDRESS
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<String>,
+}
+
+impl Settings {
+    /// Merges all sources.
+    fn raw(self) -> Result<Raw, ConfigError> {
+        let mut command_line = Vec::new();
+        for (flag, key, value) in [
+            ("--data-dir", "data.dir", self.data_dir),
+            ("--store", "store.url", self.store),
+            ("--listen", "listeners", self.listen),
+            ("--http", "http.listen", self.http),
+        ] {
+            if let Some(value) = value {
+                let argument = format!("{flag} {value}");
+                command_line.push((key.to_owned(), value, argument));
+            }
+        }
+        for setting in self.set {
+            let Some((key, value)) = setting.split_once('=') else {
+                return Err(ConfigError(format!("--set {setting}: write --set KEY=VALUE")));
+            };
+            command_line.push((key.trim().to_owned(), value.trim().to_owned(), format!("--set {setting}")));
+        }
+        Layers { file: self.config, environment: std::env::vars().collect(), command_line }.merge()
+    }
+
+    /// Merges all sources and resolves them; the second value holds a line for each thing that was accepted without effect.
+    pub(crate) fn resolve(self) -> Result<(Config, Vec<String>), ConfigError> {
+        let raw = self.raw()?;
+        Ok((Config::resolve(&raw)?, raw.warnings))
+    }
+}
+
+/// Wrong use or configuration.
+const EXIT_USAGE: u8 = 2;
+/// The write-ahead log stopped after a failed write or sync: nothing restarts this by itself, a person looks at the disk first.
+const EXIT_WAL_STOPPED: u8 = 3;
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    match run(command_line.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("siltstone: {error:#}");
+            if error.is::<ConfigError>() {
+                ExitCode::from(EXIT_USAGE)
+            } else if error.is::<serve::WalStopped>() {
+                ExitCode::from(EXIT_WAL_STOPPED)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(settings) => {
+            let (config, warnings) = settings.resolve_with_logging()?;
+            serve::run(config, warnings)
+        }
+        Command::Config(command) => commands::config::run(command),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut CommandLine::command(), "siltstone", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Wal(command) => commands::wal::run(command),
+        Command::Topic(command) => commands::block_on(commands::topic::run(command)),
+        Command::Produce(arguments) => commands::block_on(commands::produce::run(arguments)),
+        Command::Consume(arguments) => commands::block_on(commands::consume::run(arguments)),
+        Command::Segment(command) => commands::block_on(commands::segment::run(command)),
+        Command::Where(arguments) => commands::block_on(commands::where_is::run(arguments)),
+        Command::Health(arguments) => commands::block_on(commands::health::run(arguments)),
+    }
+}
+
+impl Settings {
+    /// As [`Self::resolve`], with the log set up as configured, so that warnings go there.
+    fn resolve_with_logging(self) -> anyhow::Result<(Config, Vec<String>)> {
+        let raw = self.raw()?;
+        logging::init(raw.get("log.format"), raw.get("log.level")).map_err(|why| raw.refuse("log.level", why))?;
+        Ok((Config::resolve(&raw)?, raw.warnings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,213 @@
+//! /metrics: what the broker counts as it goes, and what its parts hold, read when somebody asks.
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result};
+use metadata_api::MetadataClient;
+use offload::OffloadHandle;
+use partition::Partitions;
+use prometheus::core::{Collector, Desc};
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use runtime::Clock;
+use store::{LATENCY_BOUNDS, Operation, Outcome, RangeReader, ReadClass, StoreCounters};
+use types::Timestamp;
+use wal::WriteAheadLog;
+
+/// Parts that hold something worth showing. They exist once the broker has recovered.
+pub(crate) struct Parts {
+    pub(crate) wal: Arc<dyn WriteAheadLog>,
+    pub(crate) offload: OffloadHandle,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) metadata: Arc<dyn MetadataClient>,
+    pub(crate) store: Arc<StoreCounters>,
+    pub(crate) ranges: RangeReader,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// The registry behind /metrics. Clones are one and the same.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    parts: Arc<OnceLock<Parts>>,
+}
+
+impl Metrics {
+    /// With the process's own figures; the parts follow.
+    pub(crate) fn new() -> Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self())).context("register metrics")?;
+        let parts = Arc::new(OnceLock::new());
+        registry.register(Box::new(PartsCollector::new(Arc::clone(&parts))?)).context("register metrics")?;
+        Ok(Self { registry, parts })
+    }
+
+    /// Where others register what they count.
+    pub(crate) fn registry(&self) -> Registry {
+        self.registry.clone()
+    }
+
+    /// From now on the parts are shown.
+    pub(crate) fn show(&self, parts: Parts) {
+        let first = self.parts.set(parts);
+        assert!(first.is_ok(), "a broker recovers once");
+    }
+
+    /// Everything in Prometheus' text form.
+    pub(crate) fn encode(&self) -> Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).context("encode metrics")
+    }
+}
+
+/// Reads the parts at each scrape.
+struct PartsCollector {
+    parts: Arc<OnceLock<Parts>>,
+    wal_bytes: IntGauge,
+    wal_generations: IntGauge,
+    wal_syncs: IntGauge,
+    memory: IntGaugeVec,
+    unoffloaded_bytes: IntGaugeVec,
+    unoffloaded_seconds: GaugeVec,
+    ranges_in_flight: IntGauge,
+    published: IntGaugeVec,
+    stopped_partitions: IntGauge,
+    partitions: IntGauge,
+    topics: IntGauge,
+    store_requests: IntCounterVec,
+    store_bytes: IntCounterVec,
+    store_seconds: GaugeVec,
+    store_latency: IntGaugeVec,
+    read_bytes: IntCounterVec,
+}
+
+impl PartsCollector {
+    fn new(parts: Arc<OnceLock<Parts>>) -> Result<Self> {
+        let gauge = |name: &str, help: &str| IntGauge::new(name, help);
+        let options = |name: &str, help: &str| Opts::new(name, help);
+        let make = || -> prometheus::Result<Self> {
+            Ok(Self {
+                parts,
+                wal_bytes: gauge("siltstone_wal_bytes", "Batch bytes in the write-ahead log that are not trimmed")?,
+                wal_generations: gauge("siltstone_wal_generations", "Generations of the write-ahead log on disk")?,
+                wal_syncs: gauge("siltstone_wal_syncs_total", "Syncs of the write-ahead log since the start")?,
+                memory: IntGaugeVec::new(options("siltstone_memory_bytes", "Memory in use"), &["use"])?,
+                unoffloaded_bytes: IntGaugeVec::new(options("siltstone_unoffloaded_bytes", "Batch bytes that only the write-ahead log holds"), &["topic"])?,
+                unoffloaded_seconds: GaugeVec::new(options("siltstone_unoffloaded_age_seconds", "Age of the oldest of them"), &["topic"])?,
+                ranges_in_flight: gauge("siltstone_upload_ranges_in_flight", "Ranges sealed and not yet published")?,
+                published: IntGaugeVec::new(options("siltstone_published_total", "Objects and bytes published since the start"), &["unit"])?,
+                stopped_partitions: gauge("siltstone_stopped_partitions", "Partitions that were stopped because metadata expected another offset")?,
+                partitions: gauge("siltstone_partitions", "Partitions that this broker leads")?,
+                topics: gauge("siltstone_topics", "Topics")?,
+                store_requests: IntCounterVec::new(options("siltstone_store_requests_total", "Store requests"), &["operation", "outcome"])?,
+                store_bytes: IntCounterVec::new(options("siltstone_store_bytes_total", "Bytes sent to and received from the store"), &["operation"])?,
+                store_seconds: GaugeVec::new(options("siltstone_store_seconds_total", "Time spent in store requests"), &["operation"])?,
+                store_latency: IntGaugeVec::new(
+                    options("siltstone_store_requests_within_total", "Store requests that took at most so many milliseconds"),
+                    &["operation", "milliseconds"],
+                )?,
+                read_bytes: IntCounterVec::new(options("siltstone_read_bytes_total", "Bytes of objects handed to readers"), &["class", "from"])?,
+            })
+        };
+        make().context("make metrics")
+    }
+
+    fn families(&self) -> [&dyn Collector; 16] {
+        [
+            &self.wal_bytes,
+            &self.wal_generations,
+            &self.wal_syncs,
+            &self.memory,
+            &self.unoffloaded_bytes,
+            &self.unoffloaded_seconds,
+            &self.ranges_in_flight,
+            &self.published,
+            &self.stopped_partitions,
+            &self.partitions,
+            &self.topics,
+            &self.store_requests,
+            &self.store_bytes,
+            &self.store_seconds,
+            &self.store_latency,
+            &self.read_bytes,
+        ]
+    }
+
+    fn read(&self, parts: &Parts) {
+        let usage = parts.wal.usage();
+        self.wal_bytes.set(signed(usage.bytes));
+        self.wal_generations.set(i64::from(usage.generations));
+        self.wal_syncs.set(signed(usage.syncs));
+        self.memory.with_label_values(&["tail"]).set(signed(usage.memory_bytes));
+        self.memory.with_label_values(&["read_cache"]).set(signed(parts.ranges.cached_bytes()));
+        self.read_topics(parts);
+        let status = parts.offload.status();
+        self.ranges_in_flight.set(signed(status.ranges_in_flight as u64));
+        self.published.with_label_values(&["objects"]).set(signed(status.published_ranges));
+        self.published.with_label_values(&["bytes"]).set(signed(status.published_bytes));
+        self.stopped_partitions.set(signed(status.stopped_partitions as u64));
+        self.read_store(parts);
+    }
+
+    fn read_topics(&self, parts: &Parts) {
+        let image = parts.metadata.image().borrow().clone();
+        self.topics.set(signed(image.topics.len() as u64));
+        // Topics come and go: what is not there any more is not shown any more.
+        self.unoffloaded_bytes.reset();
+        self.unoffloaded_seconds.reset();
+        let now = Timestamp(parts.clock.wall_ms());
+        let usage = parts.partitions.usage();
+        self.partitions.set(signed(usage.len() as u64));
+        for partition in usage {
+            let Some(topic) = image.topics.get(&partition.partition.topic) else { continue };
+            self.unoffloaded_bytes.with_label_values(&[&topic.name]).add(signed(partition.unoffloaded_bytes));
+            let age = partition.oldest_append.map_or(0.0, |oldest| now.millis_since(oldest) as f64 / 1000.0);
+            let oldest = self.unoffloaded_seconds.with_label_values(&[&topic.name]);
+            oldest.set(oldest.get().max(age));
+        }
+    }
+
+    fn read_store(&self, parts: &Parts) {
+        for operation in Operation::ALL {
+            let (name, counts) = (operation.as_str(), parts.store.get(operation));
+            for outcome in Outcome::ALL {
+                raise(&self.store_requests, &[name, outcome.as_str()], counts.outcome(outcome));
+            }
+            raise(&self.store_bytes, &[name], counts.bytes);
+            self.store_seconds.with_label_values(&[name]).set(counts.time.as_secs_f64());
+            let mut within = 0;
+            for (bound, count) in LATENCY_BOUNDS.iter().zip(counts.latency) {
+                within += count;
+                self.store_latency.with_label_values(&[name, &bound.to_string()]).set(signed(within));
+            }
+        }
+        for class in ReadClass::ALL {
+            let counts = parts.ranges.counts(class);
+            raise(&self.read_bytes, &[class.as_str(), "cache"], counts.cache_bytes);
+            raise(&self.read_bytes, &[class.as_str(), "store"], counts.store_bytes);
+        }
+    }
+}
+
+impl Collector for PartsCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.families().iter().flat_map(|family| family.desc()).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        if let Some(parts) = self.parts.get() {
+            self.read(parts);
+        }
+        self.families().iter().flat_map(|family| family.collect()).collect()
+    }
+}
+
+/// Brings a counter up to what its part has counted.
+fn raise(counters: &IntCounterVec, labels: &[&str], counted: u64) {
+    let counter = counters.with_label_values(labels);
+    counter.inc_by(counted.saturating_sub(counter.get()));
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,366 @@
+//! `siltstone serve`: puts a broker together in the order that recovery needs, says that it is ready, waits for the end, and takes it
+//! apart again.
+//!
+//! The order of the start is the order of trust: the directory is this broker's, the store is this cluster's, metadata knows what was
+//! published, the write-ahead log is whole and synced, its leftovers are back in their partitions; only then does anybody connect.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use broker::{Broker, BrokerHandle, BrokerOptions, ListenerOptions, Stage, TopicDefaults};
+use metadata_api::{HeartbeatRequest, MetadataClient, MetadataError, Registration};
+use offload::{LostDirectory, NoFailpoints, Offload, OffloadError, OffloadHandle};
+use partition::{Limits, Partitions};
+use records::TimestampType;
+use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
+use store::{CountingStore, ObjectStore, RangeReader, RangeReaderOptions, S3Options};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use wal::{RocksDbWal, WriteAheadLog};
+
+use crate::config::{Config, Listener};
+use crate::data_dir::DataDir;
+use crate::health::{Health, Part};
+use crate::http::{self, Sources};
+use crate::metrics::{Metrics, Parts};
+use crate::recovery::{self, PublishedToPartitions};
+use crate::whereabouts::Whereabouts;
+
+/// How often the session shows a sign of life and health is looked at.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// Uploads under way at once.
+const UPLOADS: usize = 4;
+/// After everything is stopped: for tasks that hold nothing of value.
+const LEAVE: Duration = Duration::from_millis(500);
+
+/// The write-ahead log stopped: the process ends with a status of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; look at the disk before you start the broker again")]
+pub(crate) struct WalStopped(OffloadError);
+
+/// Serves until a signal or a failure ends it.
+pub(crate) fn run(config: Config, warnings: Vec<String>) -> Result<()> {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_file_limit();
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the I/O runtime")?;
+    let outcome = threads.block_on(serve(config));
+    threads.shutdown_timeout(LEAVE);
+    outcome
+}
+
+async fn serve(config: Config) -> Result<()> {
+    refuse_taken_ports(&config)?;
+    let mut stop = StopSignals::listen()?;
+    let data_dir = DataDir::open(&config.data_dir, config.node_id)?;
+    let health = Health::default();
+    health.obstruct(Part::Recovery, "starting");
+    let metrics = Metrics::new()?;
+    let sources = Arc::new(Sources { health: health.clone(), metrics: metrics.clone(), whereabouts: OnceLock::new() });
+    let http = http::start(config.http_listen, Arc::clone(&sources)).await?;
+    let running = tokio::select! {
+        running = Running::start(&config, data_dir, &metrics, &sources) => running?,
+        () = stop.wait() => return Ok(()),
+    };
+    health.clear(Part::Recovery);
+    running.announce(&config, http.address);
+    running.until_the_end(&mut stop, &health, config.shutdown_timeout).await
+}
+
+/// Everything that runs, in the order of its start.
+struct Running {
+    data_dir: DataDir,
+    metadata_service: crate::metadata::Embedded,
+    metadata: Arc<dyn MetadataClient>,
+    wal: Arc<RocksDbWal>,
+    registration: Registration,
+    offload: OffloadHandle,
+    offload_ended: JoinHandle<Result<(), OffloadError>>,
+    broker: BrokerHandle,
+    config: Config,
+}
+
+impl Running {
+    async fn start(config: &Config, mut data_dir: DataDir, metrics: &Metrics, sources: &Sources) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random = Arc::new(Random::from_os());
+        let s3 = S3Options {
+            endpoint: config.store.endpoint.clone(),
+            region: config.store.region.clone(),
+            path_style: config.store.path_style.then_some(true),
+        };
+        let opened = store::open(&config.store.url, &s3, Arc::clone(&clock), Arc::clone(&random)).await?;
+        let counting = CountingStore::new(opened, Arc::clone(&clock));
+        let counters = counting.counters();
+        let store: Arc<dyn ObjectStore> = Arc::new(counting);
+
+        let metadata_service =
+            crate::metadata::Embedded::start(config, &data_dir.folder("metadata"), Arc::clone(&store), Arc::clone(&clock), &random).await?;
+        let metadata = metadata_service.client();
+
+        let wal = recovery::open_wal(config, data_dir.folder("wal"), &clock, &random).await?;
+        let found = recovery::survey(wal.as_ref())?;
+        let registration = recovery::register(config, &data_dir, metadata.as_ref(), wal.as_ref(), found).await?;
+        data_dir.bind(registration.cluster)?;
+        wal.verify_end(registration.synced_seen)?;
+        wal.begin_epoch(registration.epoch, registration.last_published, registration.revision)?;
+
+        let ranges = RangeReader::new(
+            Arc::clone(&store),
+            RangeReaderOptions { cache_bytes: config.memory.read_cache, ..RangeReaderOptions::default() },
+        );
+        let log: Arc<dyn WriteAheadLog> = Arc::clone(&wal) as Arc<dyn WriteAheadLog>;
+        let partitions = Partitions::new(partition::Deps {
+            wal: Arc::clone(&log),
+            metadata: Arc::clone(&metadata),
+            ranges: ranges.clone(),
+            clock: Arc::clone(&clock),
+            broker: config.node_id,
+            epoch: registration.epoch,
+            limits: Limits { producer_expiration: config.topics.producer_id_expiration, ..Limits::default() },
+        });
+        let topic_defaults = topic_defaults(config);
+        recovery::replay(&partitions, metadata.as_ref(), log.as_ref(), &registration, &topic_defaults).await?;
+        drop(runtime::spawn("partitions", Arc::clone(&partitions).run()));
+
+        let offload = Offload::new(
+            offload::Deps {
+                wal: Arc::clone(&log),
+                store,
+                metadata: Arc::clone(&metadata),
+                clock: Arc::clone(&clock),
+                random: Arc::clone(&random),
+                observer: Arc::new(PublishedToPartitions(Arc::clone(&partitions))),
+                lost: Arc::new(LostDirectory::new(data_dir.folder("lost"))),
+                failpoints: Arc::new(NoFailpoints),
+                broker: config.node_id,
+            },
+            &registration,
+            offload::Options {
+                interval: config.upload.interval,
+                bytes: config.upload.bytes,
+                max_age: config.upload.max_age,
+                max_bytes: config.upload.max_bytes,
+                uploads: UPLOADS,
+            },
+        );
+        let handle = offload.handle();
+        let offload_ended = runtime::spawn("offload", offload.run(Shutdown::new()));
+
+        let fill_of = Arc::clone(&wal);
+        let max_bytes = config.wal.max_bytes as f64;
+        let broker = Broker::start(broker::Deps {
+            partitions: Arc::clone(&partitions),
+            metadata: Arc::clone(&metadata),
+            clock: Arc::clone(&clock),
+            random: random.fork(),
+            options: broker_options(config, topic_defaults)?,
+            registry: metrics.registry(),
+            log_fill: Arc::new(move || fill_of.usage().bytes as f64 / max_bytes),
+            tasks: Tasks::new(),
+        })
+        .await?;
+
+        metrics.show(Parts {
+            wal: log,
+            offload: handle.clone(),
+            partitions: Arc::clone(&partitions),
+            metadata: Arc::clone(&metadata),
+            store: counters,
+            ranges,
+            clock: Arc::clone(&clock),
+        });
+        let whereabouts = Whereabouts { metadata: Arc::clone(&metadata), partitions, wal: Arc::clone(&wal), clock };
+        assert!(sources.whereabouts.set(whereabouts).is_ok(), "a broker starts once");
+        Ok(Self { data_dir, metadata_service, metadata, wal, registration, offload: handle, offload_ended, broker, config: config.clone() })
+    }
+
+    /// On standard output, for people and for whoever started the process: where it listens and what it promises.
+    #[expect(clippy::print_stdout, reason = "this is what the command prints")]
+    fn announce(&self, config: &Config, http: SocketAddr) {
+        println!("siltstone {}, broker {} of cluster {}", env!("CARGO_PKG_VERSION"), config.node_id, self.registration.cluster);
+        for (name, address) in self.broker.addresses() {
+            println!("listening    {name}://{address}");
+        }
+        println!("http         http://{http}");
+        println!("metadata     http://{}", self.metadata_service.address());
+        println!("store        {}", config.store.url);
+        println!("durability   {}", match config.durability {
+            types::Durability::Wal => "wal: acks=all returns after an fsync of the write-ahead log; not proof against the loss of this disk",
+            types::Durability::Object => "object: acks=all returns once the records are uploaded and published",
+        });
+        println!();
+        println!("try          siltstone topic create first --partitions 4");
+        println!("             ls -1 / | siltstone produce first");
+        println!("             siltstone consume first");
+    }
+
+    /// Keeps the session alive until a signal or a failure, then stops what still runs.
+    async fn until_the_end(mut self, stop: &mut StopSignals, health: &Health, within: Duration) -> Result<()> {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        loop {
+            tokio::select! {
+                () = stop.wait() => break,
+                ended = &mut self.offload_ended => return Err(offload_failed(ended)),
+                _ = heartbeat.tick() => self.beat(health).await?,
+            }
+        }
+        tracing::info!("stopping: what is not uploaded yet goes up first, for at most {} s", within.as_secs());
+        health.obstruct(Part::Shutdown, "stopping");
+        self.stop(within).await
+    }
+
+    async fn beat(&self, health: &Health) -> Result<()> {
+        let progress = self.wal.progress().borrow().clone();
+        let status = self.offload.status();
+        match &status.failing {
+            Some(why) => health.obstruct(Part::Store, why.as_str()),
+            None => health.clear(Part::Store),
+        }
+        if let Some(reason) = &progress.stopped {
+            health.obstruct(Part::WriteAheadLog, reason.as_ref());
+        }
+        let request = HeartbeatRequest {
+            broker: self.config.node_id,
+            epoch: self.registration.epoch,
+            synced: progress.synced,
+            unoffloaded_bytes: status.unoffloaded_bytes,
+        };
+        match self.metadata.heartbeat(request).await {
+            Err(error @ MetadataError::Fenced { .. }) => Err(error).context("stop serving"),
+            Err(error) => {
+                tracing::warn!("heartbeat: {error}");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    async fn stop(self, within: Duration) -> Result<()> {
+        let until = tokio::time::Instant::now() + within;
+        self.broker.stop(within / 4).await;
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        match self.offload.stop(left).await {
+            Ok(()) => {
+                // Everything is published: nothing here is of value to anybody else.
+                if let Err(error) = self.metadata.resign_broker(self.config.node_id, self.registration.epoch).await {
+                    tracing::warn!("resign: {error}");
+                }
+            }
+            // Not a failure: what is left is safe in the log, and the next start publishes it.
+            Err(error @ OffloadError::Unfinished { .. }) => tracing::warn!("{error}"),
+            Err(error @ OffloadError::WalStopped { .. }) => return Err(WalStopped(error).into()),
+            Err(error) => return Err(error).context("stop the offload"),
+        }
+        let wal = Arc::clone(&self.wal);
+        tokio::task::spawn_blocking(move || wal.close()).await.context("close the write-ahead log")?;
+        self.metadata_service.stop().await;
+        drop(self.data_dir);
+        Ok(())
+    }
+}
+
+fn offload_failed(ended: Result<Result<(), OffloadError>, tokio::task::JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Err(error @ OffloadError::WalStopped { .. })) => WalStopped(error).into(),
+        Ok(Err(error)) => anyhow::Error::new(error).context("serve"),
+        Ok(Ok(())) => anyhow::anyhow!("the offload ended without being asked to"),
+        Err(error) => anyhow::Error::new(error).context("run the offload"),
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A port that something else holds is found before anything is written. (It can still be taken in the moment after.)
+fn refuse_taken_ports(config: &Config) -> Result<()> {
+    for listener in &config.listeners {
+        let address = resolve(listener)?;
+        TcpListener::bind(address)
+            .with_context(|| format!("cannot listen on {listener}; stop what holds the port, or change listeners"))?;
+    }
+    for (key, address) in [("http.listen", config.http_listen), ("metadata.listen", config.metadata_listen)] {
+        TcpListener::bind(address).with_context(|| format!("cannot listen on {address}; stop what holds the port, or change {key}"))?;
+    }
+    Ok(())
+}
+
+fn resolve(listener: &Listener) -> Result<SocketAddr> {
+    let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
+    (host, listener.port)
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next())
+        .with_context(|| format!("listeners: {listener} names no address of this machine"))
+}
+
+fn topic_defaults(config: &Config) -> TopicDefaults {
+    let topics = &config.topics;
+    TopicDefaults {
+        durability: config.durability,
+        retention_ms: topics.retention_ms,
+        retention_bytes: topics.retention_bytes,
+        max_message_bytes: u32::try_from(topics.max_message_bytes).unwrap_or(u32::MAX),
+        timestamp_type: if topics.log_append_time { TimestampType::LogAppendTime } else { TimestampType::CreateTime },
+        timestamp_before_max_ms: topics.timestamp_before_max_ms,
+        timestamp_after_max_ms: topics.timestamp_after_max_ms,
+        min_insync_replicas: topics.min_insync_replicas,
+        unclean_leader_election: topics.unclean_leader_election,
+    }
+}
+
+fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> Result<BrokerOptions> {
+    let (topics, requests) = (&config.topics, &config.requests);
+    let listeners = config
+        .listeners
+        .iter()
+        .map(|listener| Ok(ListenerOptions { name: listener.name.clone(), address: resolve(listener)?, first_stage: Stage::Authenticated }))
+        .collect::<Result<Vec<_>>>()?;
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Ok(BrokerOptions {
+        id: config.node_id,
+        listeners,
+        auto_create_topics: topics.auto_create,
+        delete_topics: topics.deletable,
+        num_partitions: topics.partitions,
+        default_replication_factor: topics.replication_factor,
+        topic_defaults,
+        fetch_max_bytes: bytes(requests.fetch_max_bytes),
+        request_max_bytes: bytes(requests.max_request_bytes),
+        request_memory_bytes: bytes(config.memory.requests / 2).max(bytes(requests.max_request_bytes)),
+        answer_memory_bytes: bytes(config.memory.requests / 2),
+        max_idle: requests.max_idle.unwrap_or(Duration::MAX),
+        max_connections: requests.max_connections as usize,
+        max_connections_per_ip: requests.max_connections_per_ip as usize,
+    })
+}
+
+/// Ten thousand connections and the files of a log take more than the usual soft limit.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit on open files stays as it is: {error}");
+    }
+}
