@@ -82,7 +82,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: C
 
     if newest != Revision::default() {
         let wait = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(LONGEST_WAIT);
-        if tokio::time::timeout(wait, std::future::ready(newest)).await.is_err() {
+        if tokio::time::timeout(wait, broker.leadership.applied(newest)).await.is_err() {
             for result in results.iter_mut().filter(|result| result.error_code == 0) {
                 result.error_code = ErrorCode::RequestTimedOut.code();
                 result.error_message = Some(StrBytes::from_static_str("the topic is created, and not served yet"));

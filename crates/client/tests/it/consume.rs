@@ -30,10 +30,14 @@ async fn filled() -> (FakeBroker, Client) {
 async fn read_to_the_end(consumer: &mut Consumer) -> Vec<ConsumerRecord> {
     let ends = consumer.ends().await.unwrap();
     let mut records = Vec::new();
-    while !consumer.has_reached(&ends) {
+    // Every answer brings a batch at least, and no log here has more.
+    for _ in 0..10 {
+        if consumer.has_reached(&ends) {
+            return records;
+        }
         records.extend(consumer.poll().await.unwrap());
     }
-    records
+    panic!("at {:?} of {ends:?} after ten answers", consumer.positions());
 }
 
 fn offsets(records: &[ConsumerRecord]) -> Vec<i64> {
@@ -87,12 +91,13 @@ async fn gaps_and_batches_without_records_are_passed_over() {
     sparse.skip_offsets(3);
     let mut empty = BatchBuilder::new(Codec::None);
     empty.skip_offsets(5);
-    for batch in [sparse.build(), empty.build(), batch(Codec::None, [9])] {
+    for batch in [sparse.build(), batch(Codec::None, [9]), empty.build()] {
         broker.state().log("events", 0).append(batch).unwrap();
     }
     let client = Client::connect(&broker.address(), ClientOptions::default()).await.unwrap();
     let mut consumer = Consumer::assign(client, "events", &[(0, OffsetSpec::Earliest)], ConsumerOptions::default()).await.unwrap();
-    assert_eq!(offsets(&read_to_the_end(&mut consumer).await), [3, 12]);
+    assert_eq!(offsets(&read_to_the_end(&mut consumer).await), [3, 7]);
+    assert_eq!(consumer.positions()[&0], 13);
 }
 
 #[tokio::test]
