@@ -58,12 +58,15 @@ pub struct Deps {
 /// the entries at or below it are done, whatever they are (rule R12).
 pub struct Offload {
     pipeline: Pipeline,
+    end: TellEnd,
 }
 
 impl Offload {
     /// Takes up where `registration` says. Nothing is read or sent before [`Self::run`].
     pub fn new(deps: Deps, registration: &Registration, options: Options) -> Self {
-        Self { pipeline: Pipeline::new(deps, registration, options) }
+        let pipeline = Pipeline::new(deps, registration, options);
+        let end = TellEnd(Arc::clone(&pipeline.shared));
+        Self { pipeline, end }
     }
 
     /// For the rest of the broker.
@@ -74,9 +77,8 @@ impl Offload {
     /// Works until an orderly [`OffloadHandle::stop`] is done, which is the only success; until something makes it impossible to go
     /// on; or until `shutdown` is triggered: then it drops everything where it is. Whoever waits on a handle hears the same end.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), OffloadError> {
-        let end = TellEnd(Arc::clone(&self.pipeline.shared));
         let result = shutdown.or(Box::pin(self.pipeline.run())).await.unwrap_or(Err(OffloadError::Ended));
-        end.0.end(result.clone());
+        self.end.0.end(result.clone());
         result
     }
 }
