@@ -59,7 +59,7 @@ pub enum OffloadError {
     Unfinished {
         /// Everything below is published.
         published_end: Lsn,
-        /// The end of the log when the stop was asked for.
+        /// The end of the log.
         end: Lsn,
         /// The time that was allowed.
         waited: Duration,

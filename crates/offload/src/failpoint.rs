@@ -5,6 +5,8 @@ use types::PublishSequence;
 /// A point that a range passes on its way from the log to the store. Nothing that a later step does has happened yet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Step {
+    /// The log holds new batches and they were looked at; the range that will hold them is open.
+    Appended,
     /// The range is closed, nothing is built.
     Sealed,
     /// The object's bytes, length and checksum are fixed.
@@ -13,9 +15,9 @@ pub enum Step {
     Uploaded,
     /// It is the range's turn; the request is made but not sent.
     PublishReady,
-    /// The metadata service has recorded the publish, but its answer got lost on the way.
+    /// The metadata service has recorded the publish, but its answer got lost on the way: nothing that was refused is kept aside.
     PublishSent,
-    /// The answer is in, nobody was told.
+    /// The answer is in and what must be is kept aside; nobody was told.
     Answered,
     /// The observer was told, the log holds everything.
     Observed,
@@ -25,8 +27,17 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Self; 8] =
-        [Self::Sealed, Self::Built, Self::Uploaded, Self::PublishReady, Self::PublishSent, Self::Answered, Self::Observed, Self::Trimmed];
+    pub const ALL: [Self; 9] = [
+        Self::Appended,
+        Self::Sealed,
+        Self::Built,
+        Self::Uploaded,
+        Self::PublishReady,
+        Self::PublishSent,
+        Self::Answered,
+        Self::Observed,
+        Self::Trimmed,
+    ];
 }
 
 /// Decides at which step of which range the offload ends as if the process had been killed: whatever it holds in memory is dropped,

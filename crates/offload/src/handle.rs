@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use types::{Lsn, TopicPartition};
 
+use crate::retry::Failing;
 use crate::{OffloadError, Status};
 
 /// Asks and tells the task of [`crate::Offload::run`]. Clones are one and the same.
@@ -38,11 +39,13 @@ impl OffloadHandle {
 
     /// What waits for the store.
     pub fn status(&self) -> Status {
-        self.shared.status.lock().clone()
+        let failing = self.shared.uploads.shown().or_else(|| self.shared.publishes.shown());
+        Status { failing, ..self.shared.status.lock().clone() }
     }
 
-    /// Publishes everything appended so far, then ends the task; whoever appends must have stopped. After `deadline` the task ends
-    /// all the same, with [`OffloadError::Unfinished`]; what is left stays in the log and is published after the next start.
+    /// Publishes everything that is in the log, then ends the task; whoever appends must have stopped, for it ends only when nothing
+    /// is left. After `deadline` the task ends all the same, with [`OffloadError::Unfinished`]; what is left stays in the log and is
+    /// published after the next start.
     pub async fn stop(&self, deadline: Duration) -> Result<(), OffloadError> {
         self.shared.asked.lock().stop.get_or_insert(Stop { at: Instant::now() + deadline, allowed: deadline });
         self.shared.changed.notify_one();
@@ -104,15 +107,28 @@ impl Reached {
 }
 
 /// Between the handles and the task.
-#[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) asked: Mutex<Asked>,
     pub(crate) changed: Notify,
     pub(crate) reached: watch::Sender<Reached>,
+    /// Without what fails: during an outage the task has nothing to do, and nothing would bring this up to date.
     pub(crate) status: Mutex<Status>,
+    pub(crate) uploads: Failing,
+    pub(crate) publishes: Failing,
 }
 
 impl Shared {
+    pub(crate) fn new() -> Self {
+        Self {
+            asked: Mutex::default(),
+            changed: Notify::new(),
+            reached: watch::Sender::default(),
+            status: Mutex::default(),
+            uploads: Failing::new("upload"),
+            publishes: Failing::new("publish"),
+        }
+    }
+
     pub(crate) fn end(&self, result: Result<(), OffloadError>) {
         self.reached.send_if_modified(|reached| {
             let first = reached.ended.is_none();

@@ -1,12 +1,16 @@
 //! Entries that can no longer be published: acknowledged by the log, refused by the metadata service.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use types::TopicPartition;
-use wal::{Entry, EntryKind};
+use types::{Lsn, Offset, TopicPartition};
+use wal::{Entry, EntryKind, WriteAheadLog};
+
+/// Batch bytes asked of the log at once while refused entries are gathered.
+const SCAN_BYTES: usize = 8 << 20;
 
 /// Where the entries of a refused partition go before the log drops them: records that a producer was told are safe are never thrown
 /// away, even when nobody may read them from the topic any more.
@@ -14,6 +18,53 @@ pub trait LostEntries: Send + Sync {
     /// Keeps `entries`, batches of `partition` in offset order. They must be durable when this returns: the log drops them next.
     /// May be called again with the same entries after a crash. Blocks on I/O.
     fn keep(&self, partition: TopicPartition, entries: &[Arc<Entry>]) -> io::Result<()>;
+}
+
+/// Keeps aside the batches from `from` to `below` that `wanted` tells by their partition and the offset after them. Answers how many
+/// of each partition. Holds a piece of the log at a time: a stopped partition may fill all of it.
+pub(crate) fn keep_aside(
+    wal: &dyn WriteAheadLog,
+    lost: &dyn LostEntries,
+    from: Lsn,
+    below: Lsn,
+    wanted: impl Fn(TopicPartition, Offset) -> bool,
+) -> io::Result<BTreeMap<TopicPartition, usize>> {
+    let mut kept = BTreeMap::new();
+    let mut from = from;
+    while from < below {
+        let entries = wal.scan(from, below, SCAN_BYTES).map_err(io::Error::other)?;
+        let Some((last, _)) = entries.last() else { break };
+        from = last.next();
+        let mut found: BTreeMap<TopicPartition, Vec<Arc<Entry>>> = BTreeMap::new();
+        for (_, entry) in entries {
+            if let EntryKind::Batch { partition, last_offset, .. } = entry.kind
+                && wanted(partition, last_offset + 1)
+            {
+                found.entry(partition).or_default().push(entry);
+            }
+        }
+        for (partition, entries) in found {
+            lost.keep(partition, &entries)?;
+            *kept.entry(partition).or_default() += entries.len();
+        }
+    }
+    Ok(kept)
+}
+
+/// Keeps aside what the metadata service refused of our own partitions when the process was killed before it could do so itself:
+/// batches below the published end of the log that reach beyond the published end of their partition. Nothing else tells of them any
+/// more (rule R13).
+pub(crate) fn keep_refused(
+    wal: &dyn WriteAheadLog,
+    lost: &dyn LostEntries,
+    published: &BTreeMap<TopicPartition, Offset>,
+    below: Lsn,
+) -> io::Result<()> {
+    let refused = |partition, end| published.get(&partition).is_some_and(|published| *published < end);
+    for (partition, batches) in keep_aside(wal, lost, wal.start(), below, refused)? {
+        tracing::error!(%partition, batches, "refused before the start: metadata expected another offset; the entries are kept aside");
+    }
+    Ok(())
 }
 
 /// Keeps entries below a directory, as `<topic id>-<partition>/<base offset>.log`: the record batches one after another, which is

@@ -19,6 +19,7 @@ use types::{BrokerEpoch, BrokerId, Lsn, ObjectNumber, Offset, PublishSequence, T
 use wal::{EntryKind, Progress, WriteAheadLog};
 
 use crate::handle::{Shared, Stop};
+use crate::lost::keep_refused;
 use crate::publish::{Answered, Publisher};
 use crate::seal::{SealedRange, Sealer, check_dense};
 use crate::trigger::{Due, Unsealed, due};
@@ -113,6 +114,7 @@ struct Pipeline {
     shared: Arc<Shared>,
     wal: Arc<dyn WriteAheadLog>,
     observer: Arc<dyn PublishObserver>,
+    lost: Arc<dyn LostEntries>,
     failpoints: Arc<dyn Failpoints>,
     uploader: Arc<Uploader>,
     publisher: Arc<Publisher>,
@@ -125,11 +127,20 @@ struct Pipeline {
     followed: Lsn,
     sealed_end: Lsn,
     published_end: Lsn,
-    /// The end of the log when the offload began: below lies what an earlier process left.
-    recovered_end: Lsn,
+    /// The end of the log when the offload began: below lies what earlier processes left.
+    began_at: Lsn,
+    /// After the last batch that they left, as far as was looked.
+    left_end: Lsn,
+    /// Of the partitions led at the start: where they were published to.
+    registered: BTreeMap<TopicPartition, Offset>,
+    /// What no range holds and the sealer did not take up.
     unsealed: Unsealed,
-    /// When the oldest unsealed batch was appended, or earlier.
-    oldest_unsealed: Option<Timestamp>,
+    /// What the next range is being sealed of.
+    taken: Unsealed,
+    /// Where `unsealed` begins.
+    taken_end: Lsn,
+    /// Of the next range to be sealed.
+    next_sequence: PublishSequence,
     backlog: BTreeMap<TopicId, u64>,
     /// Stretches the upload interval, in percent.
     pressure: u32,
@@ -144,7 +155,7 @@ struct Pipeline {
     /// Partitions whose publishes ended with a wrong offset, with the offset that metadata expected.
     stopped: BTreeMap<TopicPartition, Offset>,
     trim_held_at: Option<Lsn>,
-    stop: Option<(Stop, Lsn)>,
+    stop: Option<Stop>,
     /// Set when the log has stopped: when to give up.
     last_publish_until: Option<Instant>,
     published_ranges: u64,
@@ -164,16 +175,17 @@ impl Pipeline {
     fn new(deps: Deps, registration: &Registration, options: Options) -> Self {
         let start = registration.last_published.next();
         let progress = deps.wal.progress();
-        let recovered_end = progress.borrow().appended;
+        let began_at = progress.borrow().appended;
         let images = deps.metadata.image();
         let sealer = Sealer::new(Arc::clone(&deps.wal), images, &registration.partitions, options.producer_expiration, start);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new());
         Self {
-            uploader: Arc::new(Uploader::new(&deps, registration)),
-            publisher: Arc::new(Publisher::new(&deps)),
+            uploader: Arc::new(Uploader::new(&deps, registration, shared.uploads.clone())),
+            publisher: Arc::new(Publisher::new(&deps, shared.publishes.clone())),
             shared,
             wal: deps.wal,
             observer: deps.observer,
+            lost: deps.lost,
             failpoints: deps.failpoints,
             options,
             broker: deps.broker,
@@ -182,9 +194,13 @@ impl Pipeline {
             followed: start,
             sealed_end: start,
             published_end: start,
-            recovered_end,
+            began_at,
+            left_end: Lsn::ZERO,
+            registered: registration.partitions.iter().map(|state| (state.partition, state.next_offset)).collect(),
             unsealed: Unsealed::default(),
-            oldest_unsealed: None,
+            taken: Unsealed::default(),
+            taken_end: start,
+            next_sequence: PublishSequence(1),
             backlog: BTreeMap::new(),
             pressure: 0,
             sealer: Some(sealer),
@@ -202,14 +218,14 @@ impl Pipeline {
     }
 
     async fn run(mut self) -> Result<(), OffloadError> {
-        // What an earlier process published and could not trim any more.
-        self.wal.release_memory(self.published_end);
-        self.wal.trim(self.published_end);
+        self.let_go_published().await;
         loop {
             let progress = self.progress.borrow_and_update().clone();
             self.follow(&progress)?;
             self.take_up_asked(&progress);
             if let Some(result) = self.ended(&progress) {
+                // Whoever waits for what is published must not hear of the end first.
+                self.show();
                 return result;
             }
             let seal_at = self.seal_if_due(&progress);
@@ -224,6 +240,25 @@ impl Pipeline {
         }
     }
 
+    /// Lets go of what an earlier process published and could not trim any more, once what it could not keep aside is kept.
+    async fn let_go_published(&mut self) {
+        let (wal, lost, published_end) = (Arc::clone(&self.wal), Arc::clone(&self.lost), self.published_end);
+        let registered = std::mem::take(&mut self.registered);
+        let kept = tokio::task::spawn_blocking(move || keep_refused(&*wal, &*lost, &registered, published_end)).await;
+        if let Err(error) = kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            let held = self.wal.start();
+            tracing::error!(%held, "entries refused before the start could not be kept aside, the log is not trimmed: {error}");
+            self.trim_held_at = Some(held);
+        }
+        self.let_go();
+    }
+
+    /// Lets the log have back what is published.
+    fn let_go(&self) {
+        self.wal.release_memory(self.published_end);
+        self.wal.trim(self.trim_held_at.map_or(self.published_end, |held| held.min(self.published_end)));
+    }
+
     /// Looks at entries that were appended meanwhile: how much there is, of which topics.
     fn follow(&mut self, progress: &Progress) -> Result<(), OffloadError> {
         let below = publishable_end(progress);
@@ -236,18 +271,21 @@ impl Pipeline {
             let detail = format!("no entry is there or above, below {below}");
             return Err(OffloadError::Damaged { lsn: self.followed, detail });
         }
+        let batches_before = self.unsealed.batches;
         for (lsn, entry) in entries {
             check_dense(self.followed, lsn, &entry)?;
             self.followed = lsn.next();
             if let EntryKind::Batch { partition, .. } = entry.kind {
                 let bytes = entry.batch.len() as u64;
-                self.unsealed.add(bytes, now);
-                self.oldest_unsealed.get_or_insert(entry.append_time);
+                self.unsealed.add(bytes, now, entry.append_time);
                 *self.backlog.entry(partition.topic).or_default() += bytes;
+                if lsn < self.began_at {
+                    self.left_end = lsn.next();
+                }
             }
         }
-        self.unsealed.wanted(progress.upload_wanted, self.sealed_end, now);
-        Ok(())
+        self.unsealed.wanted(progress.upload_wanted, self.taken_end, now);
+        if batches_before < self.unsealed.batches { self.reach(Step::Appended, self.next_sequence) } else { Ok(()) }
     }
 
     fn take_up_asked(&mut self, progress: &Progress) {
@@ -256,7 +294,7 @@ impl Pipeline {
             asked.changes.drain(..).for_each(|change| sealer.change(change));
         }
         if self.stop.is_none() {
-            self.stop = asked.stop.map(|stop| (stop, progress.appended));
+            self.stop = asked.stop;
         }
         if progress.stopped.is_some() && self.last_publish_until.is_none() {
             self.last_publish_until = Some(Instant::now() + LAST_PUBLISH);
@@ -272,11 +310,11 @@ impl Pipeline {
             let done = followed_all && self.settled(synced);
             return (done || until <= now).then_some(Err(OffloadError::WalStopped { reason, synced, published_end }));
         }
-        let (stop, end) = self.stop?;
-        if followed_all && self.settled(end) {
+        let stop = self.stop?;
+        if followed_all && self.settled(self.followed) {
             return Some(Ok(()));
         }
-        let (published_end, waited) = (self.published_end, stop.allowed);
+        let (published_end, end, waited) = (self.published_end, progress.appended, stop.allowed);
         (stop.at <= now).then_some(Err(OffloadError::Unfinished { published_end, end, waited }))
     }
 
@@ -291,10 +329,7 @@ impl Pipeline {
         if self.sealer.is_none() || below <= self.sealed_end || self.options.uploads.max(1) <= self.in_flight.len() {
             return None;
         }
-        let at_once = self.sealed_end < self.recovered_end
-            || self.sealed_end < self.shared.asked.lock().flush
-            || self.stop.is_some()
-            || progress.stopped.is_some();
+        let at_once = self.is_asked_for() || self.stop.is_some() || progress.stopped.is_some();
         match due(&self.unsealed, at_once, Instant::now(), &self.options, self.pressure) {
             Due::Never => None,
             Due::At(at) => Some(at),
@@ -305,17 +340,28 @@ impl Pipeline {
                     let range = sealer.seal(below, limit);
                     (sealer, range)
                 }));
+                self.taken = std::mem::take(&mut self.unsealed);
+                self.taken_end = below;
+                self.next_sequence = PublishSequence(self.next_sequence.0 + 1);
                 None
             }
         }
+    }
+
+    /// Whether a batch that no range holds was left by an earlier process, which made it wait long enough, or lies below a flush. Up to
+    /// `began_at` there may be entries without a batch, which make nothing that comes later urgent.
+    fn is_asked_for(&self) -> bool {
+        self.sealed_end < self.left_end || self.sealed_end.max(self.began_at) < self.shared.asked.lock().flush
     }
 
     fn sealed(&mut self, sealer: Sealer, range: SealedRange, progress: &Progress) -> Result<(), OffloadError> {
         self.sealer = Some(sealer);
         self.reach(Step::Sealed, range.sequence)?;
         self.sealed_end = range.end;
-        self.unsealed.remove(range.batches, range.bytes, range.end < progress.upload_wanted);
-        self.oldest_unsealed = range.append_times.map(|(_, newest)| newest).filter(|_| self.unsealed.batches > 0);
+        let newest = range.append_times.map(|(_, newest)| newest);
+        let left = std::mem::take(&mut self.taken).without(range.batches, range.bytes, newest, range.end < progress.upload_wanted);
+        self.unsealed = left.and(self.unsealed);
+        self.taken_end = range.end;
         let number = self.uploader.next_number();
         self.in_flight.push_back(InFlight {
             sequence: range.sequence,
@@ -392,8 +438,7 @@ impl Pipeline {
 
         self.observer.published(answered.answer.revision, range.end, &partitions);
         self.reach(Step::Observed, range.sequence)?;
-        self.wal.release_memory(range.end);
-        self.wal.trim(self.trim_held_at.map_or(range.end, |held| held.min(range.end)));
+        self.let_go();
         self.reach(Step::Trimmed, range.sequence)
     }
 
@@ -408,11 +453,12 @@ impl Pipeline {
         *self.shared.status.lock() = Status {
             published_end: self.published_end,
             sealed_end: self.sealed_end,
-            unoffloaded_bytes: self.unsealed.bytes + self.in_flight.iter().map(|range| range.bytes).sum::<u64>(),
+            unoffloaded_bytes: self.taken.bytes + self.unsealed.bytes + self.in_flight.iter().map(|range| range.bytes).sum::<u64>(),
             unoffloaded_by_topic: self.backlog.clone(),
-            oldest: in_flight.chain([self.oldest_unsealed]).flatten().min(),
+            oldest: in_flight.chain([self.taken.oldest, self.unsealed.oldest]).flatten().min(),
             ranges_in_flight: self.in_flight.len(),
-            failing: self.uploader.failing().or_else(|| self.publisher.failing()),
+            // Added by the handle.
+            failing: None,
             published_ranges: self.published_ranges,
             published_bytes: self.published_bytes,
             stopped_partitions: self.stopped.len(),
@@ -432,7 +478,7 @@ impl Pipeline {
             tokio::task::yield_now().await;
             return Event::Look;
         }
-        let give_up_at = self.last_publish_until.or(self.stop.map(|(stop, _)| stop.at));
+        let give_up_at = self.last_publish_until.or(self.stop.map(|stop| stop.at));
         let wake_at = seal_at.into_iter().chain(give_up_at).min();
         tokio::select! {
             biased;

@@ -1,17 +1,17 @@
 //! The publish call, one request repeated as it is until it is answered; and what the answer means for each partition.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use metadata_api::{MetadataClient, MetadataError, PartitionPublish, PartitionRefusal, PartitionVerdict, PublishAnswer, PublishRequest};
 use runtime::{Backoff, Random};
 use tokio::time::timeout;
-use types::{Durability, Lsn, Offset, TopicPartition};
-use wal::{Entry, EntryKind, WriteAheadLog};
+use types::{Durability, Offset, TopicPartition};
+use wal::WriteAheadLog;
 
 use crate::handle::Change;
+use crate::lost::keep_aside;
 use crate::offload::Deps;
 use crate::retry::Failing;
 use crate::{Failpoints, LostEntries, OffloadError, Published, Step};
@@ -20,9 +20,6 @@ const AGAIN: Backoff = Backoff { first: Duration::from_millis(20), max: Duration
 
 /// How long one call may take. The client's own deadline should end it sooner; a call that nobody ends would end all publishing.
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Batch bytes asked of the log at once while refused entries are gathered.
-const SCAN_BYTES: usize = 8 << 20;
 
 /// Publishes ranges, and keeps aside what is refused.
 pub(crate) struct Publisher {
@@ -35,20 +32,15 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(deps: &Deps) -> Self {
+    pub(crate) fn new(deps: &Deps, failing: Failing) -> Self {
         Self {
             metadata: Arc::clone(&deps.metadata),
             wal: Arc::clone(&deps.wal),
             lost: Arc::clone(&deps.lost),
             failpoints: Arc::clone(&deps.failpoints),
             random: deps.random.fork(),
-            failing: Failing::new("publish"),
+            failing,
         }
-    }
-
-    /// Why publishing fails at the moment.
-    pub(crate) fn failing(&self) -> Option<String> {
-        self.failing.shown()
     }
 
     /// Publishes `request` and keeps aside what must be. `held` are parts of the range that belong to stopped partitions.
@@ -68,7 +60,9 @@ impl Publisher {
         let aside = self.to_keep(&answered);
         if !aside.is_empty() {
             let (first, end) = (request.first_lsn, request.end_lsn);
-            let kept = tokio::task::spawn_blocking(move || self.keep_aside(&aside, first, end)).await;
+            // The log still holds the range: it is trimmed after this.
+            let keep = move || keep_aside(&*self.wal, &*self.lost, first, end, |partition, _| aside.contains(&partition));
+            let kept = tokio::task::spawn_blocking(keep).await;
             if let Err(error) = kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
                 tracing::error!(%first, "refused entries could not be kept aside, the log is not trimmed past them: {error}");
                 answered.kept = false;
@@ -87,7 +81,7 @@ impl Publisher {
             let answer = answer.unwrap_or_else(|_| Err(MetadataError::Unknown { detail: format!("no answer within {DEADLINE:?}") }));
             let error = match answer {
                 Ok(answer) if answer.verdicts.len() == request.partitions.len() => {
-                    self.failing.over();
+                    self.failing.over(request.sequence);
                     return Ok(answer);
                 }
                 Ok(answer) => {
@@ -98,7 +92,7 @@ impl Publisher {
             };
             match error {
                 MetadataError::Unknown { .. } | MetadataError::Unavailable { .. } => {
-                    self.failing.report(retries.attempts(), &error);
+                    self.failing.report(request.sequence, retries.attempts(), &error);
                     retries.wait(&self.random).await;
                 }
                 MetadataError::Fenced { broker, epoch, current } => return Err(OffloadError::Fenced { broker, epoch, current }),
@@ -111,7 +105,7 @@ impl Publisher {
 
     /// Partitions whose entries must not go with the log: those of a stopped partition, and acknowledged ones of a partition that is
     /// not ours any more. Where the level is `object` nothing unpublished was acknowledged.
-    fn to_keep(&self, answered: &Answered) -> Vec<TopicPartition> {
+    fn to_keep(&self, answered: &Answered) -> BTreeSet<TopicPartition> {
         let image = self.metadata.image();
         let image = image.borrow();
         let refused = answered.parts.iter().filter(|part| match &part.verdict {
@@ -122,25 +116,6 @@ impl Publisher {
             PartitionVerdict::Refused(PartitionRefusal::Gone) | PartitionVerdict::Accepted { .. } => false,
         });
         refused.map(|part| part.partition).chain(answered.held.iter().map(|(partition, ..)| *partition)).collect()
-    }
-
-    /// The log still holds the range: it is trimmed after this.
-    fn keep_aside(&self, partitions: &[TopicPartition], first: Lsn, end: Lsn) -> io::Result<()> {
-        let mut found: BTreeMap<TopicPartition, Vec<Arc<Entry>>> = partitions.iter().map(|partition| (*partition, Vec::new())).collect();
-        let mut from = first;
-        while from < end {
-            let entries = self.wal.scan(from, end, SCAN_BYTES).map_err(io::Error::other)?;
-            let Some((last, _)) = entries.last() else { break };
-            from = last.next();
-            for (_, entry) in entries {
-                if let EntryKind::Batch { partition, .. } = &entry.kind
-                    && let Some(kept) = found.get_mut(partition)
-                {
-                    kept.push(entry);
-                }
-            }
-        }
-        found.iter().try_for_each(|(partition, entries)| self.lost.keep(*partition, entries))
     }
 }
 

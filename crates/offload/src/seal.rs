@@ -23,6 +23,9 @@ const SCAN_BYTES: u64 = 8 << 20;
 /// producer state from objects reads at most this many footers.
 const FULL_STATE_EVERY: u32 = 64;
 
+/// Where a leader epoch begins above the end of the one before when it was elected without that one's unpublished batches (rule R18).
+const UNCLEAN_GAP: i64 = 1 << 32;
+
 /// A closed range of the log.
 #[derive(Debug)]
 pub(crate) struct SealedRange {
@@ -51,7 +54,7 @@ pub(crate) struct SealedPartition {
     pub(crate) end: Offset,
     pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) runs: Vec<Run>,
-    /// `base` lies above the end of what was sealed before, because a leader epoch began there.
+    /// `base` lies above the end of what was sealed before, because a leader epoch began there after an unclean election.
     pub(crate) gap: bool,
     /// Producers that appended here, with their windows as of `end`.
     pub(crate) touched: Vec<ProducerDelta>,
@@ -178,7 +181,8 @@ impl Sealer {
 
     fn notice_deletions(&mut self, below: Lsn) {
         let newest = Arc::clone(&self.images.borrow());
-        if newest.revision == self.image.revision {
+        // An older image lacks what was created since: that is no deletion (trap T10).
+        if newest.revision <= self.image.revision {
             return;
         }
         for topic in self.image.topics.keys().filter(|topic| !newest.topics.contains_key(topic)) {
@@ -268,9 +272,8 @@ impl SealedPartition {
             end: base,
             entries: Vec::new(),
             runs: Vec::new(),
-            // Only a new leader epoch may begin higher than the last one ended (after an unclean election). Any other hole is not
-            // marked, so that the metadata service refuses it instead of recording it.
-            gap: log.is_some_and(|log| log.next < base && log.leader_epoch < Some(leader_epoch)),
+            // Any other hole is not marked, so that the metadata service refuses it instead of recording it.
+            gap: log.is_some_and(|log| base == log.next + UNCLEAN_GAP && log.leader_epoch < Some(leader_epoch)),
             touched: Vec::new(),
             full: None,
             state_from: base,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use types::Lsn;
+use types::{Lsn, Timestamp};
 
 use crate::Options;
 
-/// What is known of the entries that no range holds yet.
+/// What is known of entries that no range holds yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Unsealed {
     /// Batches among them. Without one there is nothing to seal.
@@ -18,32 +18,45 @@ pub(crate) struct Unsealed {
     pub(crate) since: Option<Instant>,
     /// When the first that somebody waits for was noticed.
     pub(crate) waiting_since: Option<Instant>,
+    /// The broker's clock when the oldest was appended, or earlier.
+    pub(crate) oldest: Option<Timestamp>,
 }
 
 impl Unsealed {
     /// One more batch was appended.
-    pub(crate) fn add(&mut self, bytes: u64, now: Instant) {
+    pub(crate) fn add(&mut self, bytes: u64, now: Instant, append_time: Timestamp) {
         self.batches += 1;
         self.bytes += bytes;
         self.since.get_or_insert(now);
+        self.oldest.get_or_insert(append_time);
     }
 
-    /// Entries below `wanted` are waited for, and no range holds those from `sealed_end`.
-    pub(crate) fn wanted(&mut self, wanted: Lsn, sealed_end: Lsn, now: Instant) {
-        if sealed_end < wanted {
+    /// Entries below `wanted` are waited for; these here begin at `from`.
+    pub(crate) fn wanted(&mut self, wanted: Lsn, from: Lsn, now: Instant) {
+        if from < wanted {
             self.waiting_since.get_or_insert(now);
         }
     }
 
-    /// A range took `batches` of `bytes`. What is left keeps its age: those that wait since before are still among it.
-    pub(crate) fn remove(&mut self, batches: u64, bytes: u64, wanted_left: bool) {
-        self.batches -= batches;
-        self.bytes -= bytes;
-        if self.batches == 0 {
-            self.since = None;
+    /// What is left after a range took `batches` of `bytes`, the last of them appended at `newest`. It keeps its age: those that wait
+    /// since before may be among it.
+    pub(crate) fn without(self, batches: u64, bytes: u64, newest: Option<Timestamp>, wanted_left: bool) -> Self {
+        let left = self.batches - batches;
+        if left == 0 {
+            return Self::default();
         }
-        if !wanted_left {
-            self.waiting_since = None;
+        let waiting_since = self.waiting_since.filter(|_| wanted_left);
+        Self { batches: left, bytes: self.bytes - bytes, waiting_since, oldest: newest.or(self.oldest), ..self }
+    }
+
+    /// Together with `later` ones.
+    pub(crate) fn and(self, later: Self) -> Self {
+        Self {
+            batches: self.batches + later.batches,
+            bytes: self.bytes + later.bytes,
+            since: self.since.or(later.since),
+            waiting_since: self.waiting_since.or(later.waiting_since),
+            oldest: self.oldest.or(later.oldest),
         }
     }
 }
@@ -102,7 +115,7 @@ mod tests {
     }
 
     fn unsealed(bytes: u64, since: Instant, waiting_since: Option<Instant>) -> Unsealed {
-        Unsealed { batches: 1, bytes, since: Some(since), waiting_since }
+        Unsealed { batches: 1, bytes, since: Some(since), waiting_since, ..Unsealed::default() }
     }
 
     #[test]
@@ -153,10 +166,27 @@ mod tests {
     #[test]
     fn what_a_range_leaves_behind_keeps_its_age() {
         let start = Instant::now();
-        let mut open = Unsealed { batches: 3, bytes: 30, since: Some(start), waiting_since: Some(start) };
-        open.remove(2, 20, true);
-        assert_eq!(open, Unsealed { batches: 1, bytes: 10, since: Some(start), waiting_since: Some(start) });
-        open.remove(1, 10, false);
-        assert_eq!(open, Unsealed::default());
+        let mut open = Unsealed::default();
+        for n in 1..=3 {
+            open.add(10, start, Timestamp(n));
+        }
+        open.wanted(Lsn(4), Lsn(1), start);
+        let left = open.without(2, 20, Some(Timestamp(2)), true);
+        let expected = Unsealed { batches: 1, bytes: 10, since: Some(start), waiting_since: Some(start), oldest: Some(Timestamp(2)) };
+        assert_eq!(left, expected);
+        assert_eq!(open.without(2, 20, Some(Timestamp(2)), false), Unsealed { waiting_since: None, ..expected });
+        assert_eq!(left.without(1, 10, Some(Timestamp(3)), false), Unsealed::default());
+    }
+
+    #[test]
+    fn what_was_appended_while_a_range_was_sealed_has_an_age_of_its_own() {
+        let (start, later) = (Instant::now(), Instant::now() + Duration::from_millis(300));
+        let (mut taken, mut open) = (Unsealed::default(), Unsealed::default());
+        taken.add(10, start, Timestamp(1));
+        open.add(20, later, Timestamp(2));
+        open.wanted(Lsn(3), Lsn(2), later);
+        assert_eq!(taken.without(1, 10, Some(Timestamp(1)), true).and(open), open);
+        let both = Unsealed { batches: 2, bytes: 30, since: Some(start), waiting_since: Some(later), oldest: Some(Timestamp(1)) };
+        assert_eq!(taken.and(open), both);
     }
 }

@@ -63,7 +63,7 @@ struct Answers {
 }
 
 impl Uploader {
-    pub(crate) fn new(deps: &Deps, registration: &Registration) -> Self {
+    pub(crate) fn new(deps: &Deps, registration: &Registration, failing: Failing) -> Self {
         Self {
             store: Arc::clone(&deps.store),
             images: deps.metadata.image(),
@@ -76,18 +76,13 @@ impl Uploader {
             epoch: registration.epoch,
             number: AtomicU64::new(0),
             answers: Mutex::default(),
-            failing: Failing::new("upload"),
+            failing,
         }
     }
 
     /// A number that no object of this epoch has, above all that have one.
     pub(crate) fn next_number(&self) -> ObjectNumber {
         ObjectNumber(self.number.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    /// Why uploading fails at the moment.
-    pub(crate) fn failing(&self) -> Option<String> {
-        self.failing.shown()
     }
 
     /// The publish `sequence` was answered; these partitions were refused.
@@ -123,11 +118,11 @@ impl Uploader {
                     key = ObjectKey::Shared { broker: self.broker, epoch: self.epoch, number: self.next_number() };
                     built = self.build(&range, &header, key).await?;
                 }
-                Err(error) => self.failing.report(retries.attempts(), &error),
+                Err(error) => self.failing.report(range.sequence, retries.attempts(), &error),
             }
             retries.wait(&self.random).await;
         }
-        self.failing.over();
+        self.failing.over(range.sequence);
         self.reach(Step::Uploaded, range.sequence)?;
         let object = PublishedObject { key, length: built.length, crc: built.crc };
         let range = Arc::into_inner(range).expect("building has ended");

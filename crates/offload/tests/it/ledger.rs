@@ -1,7 +1,7 @@
 //! A metadata service for tests that accepts nothing a strict reading of the publish rules forbids, and panics where a correct
 //! offload would never get. It looks into the store at every publish: an object that is not there as described is a failure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub(crate) struct LedgerPartition {
     pub(crate) owned: bool,
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) next: Offset,
+    /// A publish was refused for its offset: no gap is believed any more (R16).
+    refused: bool,
     pub(crate) segments: Vec<SegmentRef>,
     pub(crate) epochs: Vec<EpochStart>,
     pub(crate) producers: ProducerWindows,
@@ -73,6 +75,7 @@ impl Ledger {
             owned: true,
             leader_epoch: LeaderEpoch(i32::try_from(state.epoch.0).unwrap()),
             next: Offset::ZERO,
+            refused: false,
             segments: Vec::new(),
             epochs: Vec::new(),
             producers: ProducerWindows::default(),
@@ -119,8 +122,21 @@ impl Ledger {
         self.state.lock().requests.clone()
     }
 
-    pub(crate) fn floor(&self) -> ObjectNumber {
-        self.state.lock().floor
+    /// Those of `keys` that may never be published any more and are not, by one view of all that was recorded: what is not dead now
+    /// may be published in the next moment.
+    pub(crate) fn dead_of(&self, keys: Vec<ObjectKey>) -> Vec<ObjectKey> {
+        let state = self.state.lock();
+        let live: BTreeSet<ObjectKey> = state.requests.iter().filter_map(|request| Some(request.object?.key)).collect();
+        let is_dead = |key: &ObjectKey| {
+            let (_, epoch, number) = key.writer();
+            (epoch < state.epoch || number < state.floor) && !live.contains(key)
+        };
+        keys.into_iter().filter(is_dead).collect()
+    }
+
+    /// What a client may see that was connected to a server which lags behind.
+    pub(crate) fn show_image_from_before(&self) {
+        self.image.send_replace(Arc::default());
     }
 
     fn push_image(&self, state: &mut State) {
@@ -181,7 +197,8 @@ impl Ledger {
 
         state.revision = Revision(state.revision.0 + 1);
         let revision = state.revision;
-        let verdicts = request.partitions.iter().map(|part| verdict(&mut state.partitions, part, revision)).collect();
+        let object = || request.object.unwrap().key;
+        let verdicts = request.partitions.iter().map(|part| verdict(&mut state.partitions, part, object(), revision)).collect();
         let answer = PublishAnswer { revision, verdicts, pressure: state.pressure };
         state.published_end = request.end_lsn;
         state.floor = request.object_floor;
@@ -213,17 +230,24 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-fn verdict(partitions: &mut BTreeMap<TopicPartition, LedgerPartition>, part: &PartitionPublish, revision: Revision) -> PartitionVerdict {
+fn verdict(
+    partitions: &mut BTreeMap<TopicPartition, LedgerPartition>,
+    part: &PartitionPublish,
+    object: ObjectKey,
+    revision: Revision,
+) -> PartitionVerdict {
     let segment = &part.segment;
     let runs = &part.runs;
     assert_eq!((runs.first().unwrap().base, runs.last().unwrap().end), (segment.base, segment.end));
     assert!(runs.windows(2).all(|pair| pair[0].end == pair[1].base && pair[0].leader_epoch < pair[1].leader_epoch));
     assert!(segment.state_from <= segment.base);
+    assert_eq!(segment.object, object, "T2: offsets and sequences become visible with the place of their batches");
     let Some(held) = partitions.get_mut(&part.partition) else { return PartitionVerdict::Refused(PartitionRefusal::Gone) };
     if !held.owned {
         return PartitionVerdict::Refused(PartitionRefusal::NotOwned { leader_epoch: held.leader_epoch });
     }
-    if segment.base != held.next && !(part.gap && held.next < segment.base) {
+    if segment.base != held.next && !(part.gap && !held.refused && held.next < segment.base) {
+        held.refused = true;
         return PartitionVerdict::Refused(PartitionRefusal::WrongOffset { next_offset: held.next });
     }
     for run in runs {

@@ -24,10 +24,7 @@ async fn one_partition(durability: Durability, options: Options) -> (World, Life
 /// Waits until `count` publishes were recorded, and says how long that took.
 async fn published(world: &World, count: usize) -> u128 {
     let started = Instant::now();
-    while world.ledger.recorded().len() < count {
-        assert!(started.elapsed() < Duration::from_secs(60), "nothing is published");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("everything is published", || count <= world.ledger.recorded().len()).await;
     started.elapsed().as_millis()
 }
 
@@ -40,6 +37,39 @@ async fn r24_an_entry_of_an_object_topic_is_published_without_anybody_asking() {
     world.append(p(), Urgency::Upload);
     let took = published(&world, 1).await;
     assert!((50..80).contains(&took), "{took} ms after 200: the interval runs from the first that waits");
+    world.check_all_published().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn r24_what_is_appended_while_a_range_is_sealed_has_an_interval_of_its_own() {
+    let (mut world, _life) = one_partition(Durability::Object, Options::default()).await;
+    world.append(p(), Urgency::Upload);
+    world.wal.during_seal.lock().replace((world.next_entry(p()), Urgency::Upload));
+    let took = [published(&world, 1).await, published(&world, 2).await];
+    assert!(took.iter().all(|took| (245..260).contains(took)), "{took:?}: no upload is paid for twice");
+    assert_eq!(world.ledger.published_end(), world.end());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_life_and_a_flush_that_have_nothing_to_do_hurry_nothing_that_comes_later() {
+    let (mut world, life) = one_partition(Durability::Wal, Options::default()).await;
+    world.append_many(p(), 3, Urgency::Sync);
+    life.handle.flush(world.end()).await.unwrap();
+    world.crash(life, 0).await;
+    let life = world.start(Options::default()).await;
+    life.handle.flush(world.end()).await.unwrap();
+    world.append(p(), Urgency::Sync);
+    let took = published(&world, 2).await;
+    assert!((10_000..10_050).contains(&took), "{took}");
+    world.check_all_published().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t10_an_image_that_goes_back_is_no_deletion() {
+    let (mut world, life) = one_partition(Durability::Wal, Options::default()).await;
+    world.append(p(), Urgency::Sync);
+    world.ledger.show_image_from_before();
+    life.handle.flush(world.end()).await.unwrap();
     world.check_all_published().await;
 }
 
@@ -110,7 +140,7 @@ async fn an_object_alone_gives_back_all_that_was_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r19_producer_windows_are_whole_and_as_of_the_segments_end() {
+async fn t2_t3_r19_producer_windows_are_whole_and_as_of_the_segments_end() {
     let (mut world, life) = one_partition(Durability::Wal, small()).await;
     world.append_many(p(), 8, Urgency::Sync);
     life.handle.flush(world.end()).await.unwrap();

@@ -1,12 +1,15 @@
 //! The ends of an offload: asked for, or forced.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use offload::{OffloadError, Options};
+use offload::{Failpoints, OffloadError, Options, Step};
+use parking_lot::Mutex;
 use store::ObjectStore;
 use types::*;
-use wal::{Urgency, WriteAheadLog};
+use wal::{Entry, Urgency, WriteAheadLog};
 
+use crate::watched::WatchedWal;
 use crate::world::*;
 
 fn p() -> TopicPartition {
@@ -27,8 +30,7 @@ async fn r4_after_a_failed_sync_what_was_synced_is_published_and_nothing_else() 
     let synced = world.end();
     world.wal.inner.hold_syncs();
     world.append_many(p(), 3, Urgency::Sync);
-    // The offload has looked at all of it by now.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    until("all of it was looked at", || life.handle.status().unoffloaded_bytes == 8 * BATCH).await;
     world.wal.inner.fail_next_sync("disk failed");
     world.wal.inner.release_syncs();
     let handle = life.handle.clone();
@@ -72,6 +74,38 @@ async fn a_stop_publishes_everything_first() {
     life.ended().await.unwrap();
     world.check_all_published().await;
     handle.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+/// Appends an entry when the first range is done.
+struct AppendLate {
+    wal: Arc<WatchedWal>,
+    entry: Arc<Mutex<Option<Entry>>>,
+}
+
+impl Failpoints for AppendLate {
+    fn stop_at(&self, step: Step, _: PublishSequence) -> bool {
+        if step == Step::Trimmed
+            && let Some(entry) = self.entry.lock().take()
+        {
+            self.wal.append(entry, Urgency::Sync).unwrap();
+        }
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_a_stop_ends_only_when_nothing_is_left() {
+    let mut world = World::new(1);
+    world.create(p(), Durability::Wal);
+    let entry = Arc::default();
+    let late = AppendLate { wal: world.wal.clone(), entry: Arc::clone(&entry) };
+    let life = world.start_with(Options::default(), late).await;
+    world.append_many(p(), 3, Urgency::Sync);
+    entry.lock().replace(world.next_entry(p()));
+    // Acknowledged after the stop was asked for: the partition must not be handed on without it.
+    life.handle.stop(Duration::from_secs(5)).await.unwrap();
+    assert!(entry.lock().is_none());
+    assert_eq!((world.ledger.published_end(), world.end()), (Lsn(6), Lsn(6)));
 }
 
 #[tokio::test(start_paused = true)]

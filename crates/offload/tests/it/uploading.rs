@@ -50,8 +50,11 @@ async fn r9_a_late_put_never_overwrites() {
 async fn r9_other_bytes_under_our_key_are_left_alone_and_another_key_is_taken() {
     let (mut world, life) = one_partition().await;
     let key = ObjectKey::Shared { broker: BrokerId(1), epoch: BrokerEpoch(1), number: ObjectNumber(2) };
-    world.memory.put(&key.to_string(), vec![Bytes::from_static(b"somebody else's")]).await.unwrap();
+    world.store.set_outage(true);
     world.append_many(p(), 12, Urgency::Sync);
+    until("every number is given out", || life.handle.status().ranges_in_flight == 3).await;
+    world.memory.put(&key.to_string(), vec![Bytes::from_static(b"somebody else's")]).await.unwrap();
+    world.store.set_outage(false);
     life.handle.flush(world.end()).await.unwrap();
     assert_eq!(world.memory.get(&key.to_string(), 100).await.unwrap(), "somebody else's");
     let recorded = world.ledger.recorded();

@@ -1,8 +1,11 @@
-//! A log that watches how it is used, and can hide an entry.
+//! A log that watches how it is used, can hide an entry, and can append one while a range is being sealed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 use types::{BrokerEpoch, Lsn, Revision, WalId};
 use wal::{Entry, MemoryWal, Progress, ReadFrom, Urgency, Usage, WalError, WriteAheadLog};
@@ -11,19 +14,44 @@ use crate::ledger::Ledger;
 
 pub(crate) struct WatchedWal {
     pub(crate) inner: Arc<MemoryWal>,
-    ledger: Arc<Ledger>,
+    pub(crate) ledger: Arc<Ledger>,
     /// The end of what the observer was told.
     pub(crate) told: AtomicU64,
     /// The highest argument of `trim`.
     pub(crate) trimmed: AtomicU64,
     /// An entry that scans do not find.
     pub(crate) hidden: AtomicU64,
+    /// Appended when the next range is sealed, which goes on once the task has looked at it.
+    pub(crate) during_seal: Mutex<Option<(Entry, Urgency)>>,
+    /// The task runs here; ranges are sealed on other threads.
+    home: ThreadId,
+    /// Where the task has not looked yet.
+    looked: Mutex<Lsn>,
+    looks: Condvar,
 }
 
 impl WatchedWal {
     pub(crate) fn new(inner: Arc<MemoryWal>, ledger: Arc<Ledger>) -> Arc<Self> {
         let told = AtomicU64::new(ledger.published_end().0);
-        Arc::new(Self { inner, ledger, told, trimmed: AtomicU64::new(0), hidden: AtomicU64::new(0) })
+        Arc::new(Self {
+            inner,
+            ledger,
+            told,
+            trimmed: AtomicU64::new(0),
+            hidden: AtomicU64::new(0),
+            during_seal: Mutex::default(),
+            home: thread::current().id(),
+            looked: Mutex::new(Lsn::ZERO),
+            looks: Condvar::new(),
+        })
+    }
+
+    fn append_during_seal(&self) {
+        let Some((entry, urgency)) = self.during_seal.lock().take() else { return };
+        let lsn = self.inner.append(entry, urgency).unwrap();
+        let mut looked = self.looked.lock();
+        let timed_out = self.looks.wait_while_for(&mut looked, |looked| *looked <= lsn, Duration::from_secs(60)).timed_out();
+        assert!(!timed_out, "the task looks at what is appended while a range is being sealed");
     }
 }
 
@@ -37,6 +65,12 @@ impl WriteAheadLog for WatchedWal {
     fn scan(&self, from: Lsn, below: Lsn, max_bytes: usize) -> Result<Vec<(Lsn, Arc<Entry>)>, WalError> {
         let mut entries = self.inner.scan(from, below, max_bytes)?;
         entries.retain(|(lsn, _)| lsn.0 != self.hidden.load(Ordering::Relaxed));
+        if thread::current().id() == self.home {
+            *self.looked.lock() = entries.last().map_or(from, |(last, _)| last.next());
+            self.looks.notify_all();
+        } else {
+            self.append_during_seal();
+        }
         Ok(entries)
     }
     fn id(&self) -> WalId {

@@ -1,7 +1,7 @@
 //! A broker's surroundings for one test: the log, the store, the metadata service, and a model of what was appended. A *life* is what
 //! lies between two crashes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,22 +16,32 @@ use runtime::{ManualClock, Random, Shutdown};
 use store::faults::FaultyStore;
 use store::{MemoryStore, ObjectStore};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use types::*;
 use wal::{Entry, EntryKind, MemoryOptions, MemoryWal, Origin, Urgency, WriteAheadLog};
 
 use crate::ledger::Ledger;
 use crate::watched::WatchedWal;
 
-/// Every batch of these tests has about this many bytes.
-pub(crate) const BATCH: u64 = 120;
+/// Every batch of these tests has this many bytes.
+pub(crate) const BATCH: u64 = 123;
 
 pub(crate) fn partition(topic: u8, index: i32) -> TopicPartition {
     TopicPartition::new(TopicId::from_bytes([topic; 16]), index)
 }
 
-/// Ranges of about four batches.
+/// Ranges of four batches.
 pub(crate) fn small() -> Options {
     Options { bytes: 4 * BATCH, max_bytes: 4 * BATCH, uploads: 3, ..Options::default() }
+}
+
+/// Waits for what the tasks of a test bring about.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(60), "this never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// One batch as appended.
@@ -68,6 +78,13 @@ impl PublishObserver for Recorder {
     fn published(&self, _revision: Revision, end_lsn: Lsn, partitions: &[Published]) {
         assert!(partitions.is_sorted_by(|a, b| a.partition < b.partition));
         let wal = self.wal.lock();
+        let ledger = &wal.as_ref().unwrap().ledger;
+        assert!(end_lsn <= ledger.published_end(), "T1: what is told was recorded before, and the ledger has seen its object");
+        for Published { partition, end, verdict, .. } in partitions {
+            if let PartitionVerdict::Accepted { .. } = verdict {
+                assert!(ledger.partition(*partition).is_none_or(|part| *end <= part.next), "T1: {partition} ends below {end}");
+            }
+        }
         let before = wal.as_ref().unwrap().told.fetch_max(end_lsn.0, Ordering::Relaxed);
         assert!(before < end_lsn.0, "publishes are told in order, each once");
         self.told.lock().push((end_lsn, partitions.to_vec()));
@@ -162,7 +179,7 @@ impl World {
         self.start_with(options, StopAt { at: None }).await
     }
 
-    pub(crate) async fn start_with(&mut self, options: Options, failpoints: StopAt) -> Life {
+    pub(crate) async fn start_with(&mut self, options: Options, failpoints: impl Failpoints + 'static) -> Life {
         let request = RegisterBroker {
             broker: BrokerId(1),
             wal: self.wal.id(),
@@ -194,17 +211,19 @@ impl World {
         Life { handle, task, shutdown }
     }
 
-    /// Appends a batch of two records of an idempotent producer. Answers its LSN.
-    pub(crate) fn append(&mut self, partition: TopicPartition, urgency: Urgency) -> Lsn {
-        let model = self.model.get_mut(&partition).unwrap();
+    /// The partition's next batch: two records of an idempotent producer.
+    pub(crate) fn next_entry(&self, partition: TopicPartition) -> Entry {
+        let model = &self.model[&partition];
         let base = model.next;
         let mut builder = BatchBuilder::new(Codec::None).producer(i64::from(partition.partition) + 100, 0, model.sequence);
-        let value = format!("{partition} {base} in epoch {}", self.leader_epoch);
+        // Of one length, so that a test can tell what fits into a range.
+        let value = format!("{partition} {:>11} {:>3}", base.0, self.leader_epoch.0);
         for _ in 0..2 {
             builder.push(Timestamp(1_700_000_000_000 + base.0), None, Some(&value.as_bytes()[30..]), &[]);
         }
         let batch = stamp(builder.build(), base, self.leader_epoch, None);
-        let entry = Entry {
+        assert_eq!(batch.len() as u64, BATCH);
+        Entry {
             kind: EntryKind::Batch {
                 partition,
                 origin: Origin::Client,
@@ -213,9 +232,17 @@ impl World {
                 last_offset: base + 1,
             },
             append_time: Timestamp(1_700_000_000_000 + base.0),
-            batch: batch.clone(),
-        };
+            batch,
+        }
+    }
+
+    /// Appends the partition's next batch. Answers its LSN.
+    pub(crate) fn append(&mut self, partition: TopicPartition, urgency: Urgency) -> Lsn {
+        let entry = self.next_entry(partition);
+        let batch = entry.batch.clone();
         let lsn = self.wal.append(entry, urgency).unwrap();
+        let model = self.model.get_mut(&partition).unwrap();
+        let base = model.next;
         model.batches.insert(base, Appended { lsn, end: base + 2, batch, urgency });
         model.next = base + 2;
         model.sequence += 2;
@@ -287,6 +314,19 @@ impl World {
             next = segment.end;
         }
         assert_eq!((part.next, next), (model.next, model.next), "all of {partition} is published (seed {})", self.seed);
+    }
+
+    /// Everything appended that was not lost with a crash is published, or was kept aside for somebody to look at.
+    pub(crate) async fn check_published_or_kept(&self, partition: TopicPartition) {
+        let part = self.ledger.partition(partition).unwrap();
+        let mut found: BTreeSet<Bytes> = self.lost.kept.lock().get(&partition).into_iter().flatten().cloned().collect();
+        for segment in &part.segments {
+            let data = self.memory.get_range(&segment.object.to_string(), segment::data_range(segment)).await.unwrap();
+            found.extend(data.chunks(BATCH as usize).map(|batch| data.slice_ref(batch)));
+        }
+        for (base, appended) in &self.model[&partition].batches {
+            assert!(found.contains(&appended.batch), "{partition} at {base} is neither published nor kept (seed {})", self.seed);
+        }
     }
 
     /// Objects in the store.
