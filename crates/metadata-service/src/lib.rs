@@ -15,7 +15,7 @@ mod proto {
     tonic::include_proto!("siltstone.journal.v1");
 }
 
-pub use journal::{Journal, JournalError, MemoryJournal};
 #[cfg(feature = "rocksdb")]
 pub use journal::RocksDbJournal;
+pub use journal::{Journal, JournalError, MemoryJournal};
 pub use service::{MetadataService, Options, SecondOpinion, StartError, StoreTime};

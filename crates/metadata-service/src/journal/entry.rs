@@ -38,7 +38,9 @@ pub(crate) struct Entry {
 pub(crate) enum EntryError {
     #[error("journal entry {slot}: {detail}")]
     Damaged { slot: u64, detail: String },
-    #[error("journal entry {slot} has format version {version}, this program reads {VERSION}; run the version that wrote it, or a newer one")]
+    #[error(
+        "journal entry {slot} has format version {version}, this program reads {VERSION}; run the version that wrote it, or a newer one"
+    )]
     Version { slot: u64, version: u16 },
 }
 

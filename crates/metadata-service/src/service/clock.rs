@@ -22,8 +22,8 @@ pub trait SecondOpinion: Send + Sync {
     async fn now_ms(&self) -> Option<i64>;
 }
 
-/// The store's clock, by the time it gives to a small object. A directory store's clock is the machine's own: it agrees always, and
-/// there is nobody else to ask.
+/// The store's clock: what it says itself, or else the time it gives to a small object. A directory store's clock is mostly the
+/// machine's own: it agrees always, and there is nobody else to ask.
 pub struct StoreTime {
     store: Arc<dyn ObjectStore>,
     random: Random,
@@ -39,6 +39,11 @@ impl StoreTime {
 #[async_trait]
 impl SecondOpinion for StoreTime {
     async fn now_ms(&self) -> Option<i64> {
+        match self.store.date().await {
+            Ok(Some(date)) => return Some(date.0),
+            Ok(None) => {}
+            Err(_) => return None,
+        }
         let key = format!("meta/time/{:016x}", self.random.u64());
         let put = self.store.put(&key, vec![Bytes::from_static(b"?")]).await;
         let seen = self.store.head(&key).await;
@@ -72,15 +77,14 @@ impl JournalClock {
         let monotonic = self.clock.monotonic();
         let elapsed = i64::try_from(monotonic.saturating_sub(self.at).as_micros()).unwrap_or(i64::MAX);
         self.at = monotonic;
-        let next = self.now_us.saturating_add(elapsed);
+        let before = self.now_us;
+        let next = if self.held { self.now_us } else { self.now_us.saturating_add(elapsed) };
         let ahead = self.clock.wall_ms().saturating_mul(1000).saturating_sub(next);
         self.trusted = ahead.saturating_abs() <= JUMP_MS * 1000;
-        if self.trusted {
-            self.held = false;
-            self.now_us = next + ahead.clamp(-elapsed / SLEW, elapsed / SLEW);
-        } else if !self.held {
-            self.now_us = next;
-        }
+        // Once the wall clock has caught up, or has jumped past, there is nothing to wait for.
+        self.held &= ahead < -JUMP_MS * 1000;
+        self.now_us = if self.trusted { next + ahead.clamp(-elapsed / SLEW, elapsed / SLEW) } else { next };
+        self.now_us = self.now_us.max(before);
         Timestamp(self.now_us / 1000)
     }
 
@@ -93,10 +97,11 @@ impl JournalClock {
     /// behind. Answers whether it agreed.
     pub(crate) fn hear(&mut self, second_ms: i64) -> bool {
         let wall = self.clock.wall_ms();
+        self.now();
         if JUMP_MS < wall.saturating_sub(second_ms).saturating_abs() {
+            self.held = false;
             return false;
         }
-        self.now();
         if self.now_us < wall.saturating_mul(1000) {
             self.now_us = wall.saturating_mul(1000);
             self.now();

@@ -31,13 +31,23 @@ pub(crate) type CallReply = oneshot::Sender<Result<Answer, MetadataError>>;
 
 /// Everything the driver can be told.
 pub(crate) enum Message {
-    Call { command: Command, reply: CallReply },
+    Call {
+        command: Command,
+        reply: CallReply,
+    },
     /// What housekeeping has to know.
-    Status { deletable: usize, reply: oneshot::Sender<Status> },
+    Status {
+        deletable: usize,
+        reply: oneshot::Sender<Status>,
+    },
     /// The committed state, to be written as a snapshot.
-    Snapshot { reply: oneshot::Sender<(Box<State>, u64)> },
+    Snapshot {
+        reply: oneshot::Sender<(Box<State>, u64)>,
+    },
     /// A second source of time was asked.
-    SecondOpinion { now_ms: i64 },
+    SecondOpinion {
+        now_ms: i64,
+    },
 }
 
 /// See [`Message::Status`].
@@ -122,7 +132,10 @@ impl Driver {
                 Message::Call { command, reply } => decided.push(self.decide(command, reply, now, &mut body)),
                 Message::SecondOpinion { now_ms } => {
                     if !self.journal_clock.hear(now_ms) {
-                        tracing::warn!(second_ms = now_ms, "the clock jumped and the store disagrees: nothing is deleted by age until they agree");
+                        tracing::warn!(
+                            second_ms = now_ms,
+                            "the clock jumped and the store disagrees: nothing is deleted by age until they agree"
+                        );
                     }
                 }
                 // These look at the committed state: the step ends before them.

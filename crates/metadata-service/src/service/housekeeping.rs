@@ -11,10 +11,10 @@ use store::{ObjectStore, StoreError};
 use tokio::sync::oneshot;
 use types::{ObjectKey, Revision};
 
+use super::Options;
 use super::clock::SecondOpinion;
 use super::driver::{Message, Status};
 use super::handler::Handle;
-use super::Options;
 use crate::journal::Journal;
 use crate::proto;
 use crate::snapshot::{self, CHUNKS, MANIFESTS, revision_of_key};

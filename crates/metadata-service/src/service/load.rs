@@ -8,9 +8,9 @@ use runtime::{Clock, Random};
 use store::{ClaimError, ObjectStore, StoreError, claim, is_empty, read_marker};
 use types::{ClusterId, Revision, Timestamp};
 
+use super::StartError;
 use super::clock::JournalClock;
 use super::driver::append_entry;
-use super::StartError;
 use crate::journal::{Assembler, Entry, FIRST_SLOT, Journal, encode_entry};
 use crate::proto;
 use crate::snapshot::{self, MANIFESTS, revision_of_key};
@@ -52,12 +52,7 @@ pub(crate) async fn load(
 
 /// A new cluster. An empty journal beside a store that is not empty is a lost journal, or another cluster's store: everything there
 /// would look orphaned (rule R7).
-async fn create(
-    journal: &dyn Journal,
-    store: &dyn ObjectStore,
-    clock: Arc<dyn Clock>,
-    random: &Random,
-) -> Result<Loaded, StartError> {
+async fn create(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn Clock>, random: &Random) -> Result<Loaded, StartError> {
     if let Some(marker) = read_marker(store).await? {
         return Err(StartError::StoreInUse { cluster: marker.cluster });
     }
@@ -73,12 +68,7 @@ async fn create(
     Ok(loaded)
 }
 
-async fn recover(
-    journal: &dyn Journal,
-    store: &dyn ObjectStore,
-    clock: Arc<dyn Clock>,
-    random: &Random,
-) -> Result<Loaded, StartError> {
+async fn recover(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn Clock>, random: &Random) -> Result<Loaded, StartError> {
     let manifests = manifests(store).await?;
     let (state, slot, manifest) = newest_snapshot(store, &manifests).await?;
     let mut replay = Replay { state, slot: slot + 1, bytes: 0, assembler: Assembler::default() };
@@ -113,7 +103,9 @@ async fn newest_snapshot(store: &dyn ObjectStore, keys: &[String]) -> Result<(St
     for key in keys {
         match snapshot::load(store, key).await {
             Ok((state, manifest)) => return Ok((state, manifest.slot, Some(manifest))),
-            Err(snapshot::SnapshotError::Store(err @ (StoreError::Unavailable { .. } | StoreError::Refused { .. } | StoreError::Unknown { .. }))) => {
+            Err(snapshot::SnapshotError::Store(
+                err @ (StoreError::Unavailable { .. } | StoreError::Refused { .. } | StoreError::Unknown { .. }),
+            )) => {
                 return Err(StartError::Store(err));
             }
             Err(err) => tracing::warn!("a metadata snapshot cannot be used, trying an older one: {err}"),

@@ -128,7 +128,9 @@ pub enum StartError {
         cluster: ClusterId,
     },
     /// The journal ends below a snapshot that was taken of it (rule R8).
-    #[error("metadata was rolled back: its journal ends at revision {journal}, a snapshot in the store is of {snapshot}; restore the newer metadata directory")]
+    #[error(
+        "metadata was rolled back: its journal ends at revision {journal}, a snapshot in the store is of {snapshot}; restore the newer metadata directory"
+    )]
     RolledBack {
         /// The journal's end.
         journal: Revision,
@@ -136,7 +138,9 @@ pub enum StartError {
         snapshot: Revision,
     },
     /// The snapshot that the journal continues is missing.
-    #[error("the metadata journal goes on at slot {found} where {expected} is needed: the snapshot before it is missing or damaged in the store")]
+    #[error(
+        "the metadata journal goes on at slot {found} where {expected} is needed: the snapshot before it is missing or damaged in the store"
+    )]
     Gap {
         /// First slot after the newest usable snapshot.
         expected: u64,
@@ -271,10 +275,7 @@ impl MetadataService {
                 () = ended.wait() => {}
             }
         };
-        tonic::transport::Server::builder()
-            .add_service(service)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), until)
-            .await
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming_shutdown(TcpListenerStream::new(listener), until).await
     }
 
     /// Why the service stopped, once it has: a metadata service that cannot write its journal does not go on.

@@ -10,7 +10,9 @@ use metadata_api::wire::{
 };
 use metadata_api::{ProducerDelta, proto as api};
 use prost::Message;
-use types::{BrokerEpoch, BrokerId, LeaderEpoch, Lsn, ObjectNumber, Offset, ProducerWindows, PublishSequence, Revision, Timestamp, TopicPartition};
+use types::{
+    BrokerEpoch, BrokerId, LeaderEpoch, Lsn, ObjectNumber, Offset, ProducerWindows, PublishSequence, Revision, Timestamp, TopicPartition,
+};
 
 use crate::proto;
 use crate::state::{Broker, Garbage, LastPublish, Partition, Segments, Shard, SnapshotRef, State, Topic, Wal, object_key, parse};
@@ -54,6 +56,11 @@ pub(crate) fn encode_root(state: &State) -> Vec<u8> {
             })
             .collect(),
         registered: registered.into_iter().map(|(broker, epochs)| proto::Registered { broker: broker.0, epochs }).collect(),
+        deleted_topics: state
+            .deleted_topics
+            .iter()
+            .map(|(id, revision)| proto::DeletedTopic { topic: id_bytes(id.as_bytes()), revision: revision.0 })
+            .collect(),
     }
     .encode_to_vec()
 }
@@ -61,16 +68,14 @@ pub(crate) fn encode_root(state: &State) -> Vec<u8> {
 /// The reverse of [`encode_root`], without shards.
 pub(crate) fn decode_root(bytes: Bytes) -> Result<State, WireError> {
     let root: proto::Root = parse(bytes)?;
-    let mut state = State {
-        revision: Revision(root.revision),
-        now: Timestamp(root.now),
-        cluster: cluster_id(&root.cluster)?,
-        store_claimed: root.store_claimed,
-        next_producer_id: root.next_producer_id,
-        leader: Revision(root.leader),
-        snapshots: root.snapshots.into_iter().map(SnapshotRef::from).collect(),
-        ..State::default()
-    };
+    let mut state = State::default();
+    state.revision = Revision(root.revision);
+    state.now = Timestamp(root.now);
+    state.cluster = cluster_id(&root.cluster)?;
+    state.store_claimed = root.store_claimed;
+    state.next_producer_id = root.next_producer_id;
+    state.leader = Revision(root.leader);
+    state.snapshots = root.snapshots.into_iter().map(SnapshotRef::from).collect();
     for broker in root.brokers {
         let (id, broker) = decode_broker(broker)?;
         state.brokers.insert(id, broker);
@@ -96,6 +101,9 @@ pub(crate) fn decode_root(bytes: Bytes) -> Result<State, WireError> {
     }
     for registered in root.registered {
         state.registered.extend(registered.epochs.into_iter().map(|epoch| (BrokerId(registered.broker), BrokerEpoch(epoch))));
+    }
+    for deleted in root.deleted_topics {
+        state.deleted_topics.insert(topic_id(&deleted.topic)?, Revision(deleted.revision));
     }
     Ok(state)
 }
@@ -149,11 +157,7 @@ pub(crate) fn encode_shard(shard: &Shard) -> Vec<u8> {
         garbage: shard
             .garbage
             .iter()
-            .map(|(key, garbage)| proto::Garbage {
-                key: key.to_string(),
-                retired: garbage.retired.0,
-                not_before: garbage.not_before.0,
-            })
+            .map(|(key, garbage)| proto::Garbage { key: key.to_string(), retired: garbage.retired.0, not_before: garbage.not_before.0 })
             .collect(),
     }
     .encode_to_vec()
@@ -178,7 +182,8 @@ pub(crate) fn decode_shard(bytes: Bytes) -> Result<Shard, WireError> {
 }
 
 fn encode_partition(id: TopicPartition, partition: &Partition) -> proto::Partition {
-    let producer = |(producer, window): (i64, &types::ProducerWindow)| api::Producer::from(&ProducerDelta { producer, window: window.clone() });
+    let producer =
+        |(producer, window): (i64, &types::ProducerWindow)| api::Producer::from(&ProducerDelta { producer, window: window.clone() });
     proto::Partition {
         partition: Some(id.into()),
         leader: partition.leader.0,

@@ -14,6 +14,10 @@ use super::event::{Accepted, Elected, Event, NewPartition, Published};
 use super::partition::Segments;
 use super::{Broker, Garbage, LastPublish, Partition, State, Topic, Wal, metric_name, shard_of_object, shard_of_partition};
 
+/// Deleted topics that are remembered, so that their entries in a write-ahead log are known as leftovers. A log lets them go minutes
+/// after the deletion.
+pub(super) const MAX_DELETED_TOPICS: usize = 10_000;
+
 impl State {
     /// The next event, stamped with the journal's clock.
     pub(crate) fn apply(&mut self, event: &Event, now: Timestamp) {
@@ -242,6 +246,11 @@ impl State {
         self.names.remove(&topic.name);
         self.metric_names.remove(&metric_name(&topic.name));
         let revision = self.revision;
+        self.deleted_topics.insert(id, revision);
+        if MAX_DELETED_TOPICS < self.deleted_topics.len() {
+            let oldest = self.deleted_topics.iter().min_by_key(|(_, deleted)| **deleted).map(|(id, _)| *id);
+            oldest.and_then(|oldest| self.deleted_topics.remove(&oldest));
+        }
         for index in 0..topic.partitions {
             let partition = TopicPartition::new(id, index);
             let removed = self.shard_mut(shard_of_partition(partition), revision).partitions.remove(&partition);

@@ -8,12 +8,10 @@ use metadata_api::wire::{
 };
 use metadata_api::{ProducerDelta, PublishedObject, proto as api};
 use prost::Message;
-use types::{
-    BrokerEpoch, BrokerId, Lsn, ObjectKey, ObjectNumber, Offset, PublishSequence, Revision, Timestamp, TopicPartition,
-};
+use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, ObjectNumber, Offset, PublishSequence, Revision, Timestamp, TopicPartition};
 
-use super::event::{Accepted, Elected, Event, NewPartition, Published};
 use super::SnapshotRef;
+use super::event::{Accepted, Elected, Event, NewPartition, Published};
 use crate::proto;
 
 /// Bytes before an event's body: kind u16, version u16, length u32, little-endian.

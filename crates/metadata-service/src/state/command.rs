@@ -6,31 +6,49 @@ use metadata_api::{
     AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, PublishAnswer, PublishRequest,
     RegisterBroker, Registration, SegmentPage, TopicCreated,
 };
-use types::{BrokerEpoch, BrokerId, ClusterId, ObjectKey, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
+use types::{BrokerEpoch, BrokerId, ObjectKey, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
 
 use super::SnapshotRef;
 
 /// A command. What chance decides (ids) is in it already.
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
-    CreateCluster { cluster: ClusterId },
-    StartLeader,
-    ClaimStore,
-    RegisterBroker { request: RegisterBroker, local: bool },
+    RegisterBroker {
+        request: RegisterBroker,
+        local: bool,
+    },
     Heartbeat(HeartbeatRequest),
-    ResignBroker { broker: BrokerId, epoch: BrokerEpoch },
+    ResignBroker {
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+    },
     /// The session was silent for too long.
-    ExpireBroker { broker: BrokerId, epoch: BrokerEpoch },
+    ExpireBroker {
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+    },
     Publish(Box<PublishRequest>),
-    CreateTopic { request: CreateTopic, topic: TopicId },
+    CreateTopic {
+        request: CreateTopic,
+        topic: TopicId,
+    },
     CreatePartitions(CreatePartitions),
     DeleteTopic(TopicId),
     AlterTopicConfigs(AlterTopicConfigs),
     AdvanceLogStart(AdvanceLogStart),
     ElectUnclean(Vec<TopicPartition>),
-    AllocateProducerIds { count: u32 },
-    Segments { partition: TopicPartition, from: Offset, limit: u32 },
-    SegmentAt { partition: TopicPartition, timestamp: Timestamp },
+    AllocateProducerIds {
+        count: u32,
+    },
+    Segments {
+        partition: TopicPartition,
+        from: Offset,
+        limit: u32,
+    },
+    SegmentAt {
+        partition: TopicPartition,
+        timestamp: Timestamp,
+    },
     SegmentOfMaxTimestamp(TopicPartition),
     /// Let retention do its work.
     Retain,

@@ -4,7 +4,7 @@
 use metadata_api::{
     AdvanceLogStart, HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionState, RegisterBroker, Registration, SegmentPage,
 };
-use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, Offset, Revision, Timestamp, TopicPartition};
+use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, Offset, Revision, Timestamp, TopicId, TopicPartition};
 
 use super::command::{Answer, Command, Rules};
 use super::event::{Elected, Event};
@@ -68,10 +68,6 @@ pub(super) fn next_revision(state: &State) -> Revision {
 pub(crate) fn decide(state: &State, rules: &Rules, command: &Command, now: Timestamp) -> Decision {
     let done = || Reply::Ready(Answer::Done);
     match command {
-        Command::CreateCluster { cluster } => Decision::event(done(), Event::ClusterCreated { cluster: *cluster }),
-        Command::StartLeader => Decision::event(done(), Event::LeaderStarted),
-        Command::ClaimStore if state.store_claimed => Decision::answer(Answer::Done),
-        Command::ClaimStore => Decision::event(done(), Event::StoreClaimed),
         Command::RegisterBroker { request, local } => register(state, request, *local).into(),
         Command::Heartbeat(request) => heartbeat(state, request).into(),
         Command::ResignBroker { broker, epoch } => resign(state, *broker, *epoch).into(),
@@ -134,6 +130,11 @@ fn register(state: &State, request: &RegisterBroker, local: bool) -> Result<Deci
     if state.revision < request.revision_seen {
         return Err(MetadataError::RolledBack { current: state.revision, seen: request.revision_seen });
     }
+    // Entries of a topic that never was belong to metadata that is lost; taken for a deleted topic's, they would be dropped (rule R8).
+    let is_foreign = |topic: &TopicId| !state.topics.contains_key(topic) && !state.deleted_topics.contains_key(topic);
+    if let Some(topic) = request.unpublished.iter().map(|(partition, _)| partition.topic).find(is_foreign) {
+        return Err(MetadataError::UnknownTopic { topic });
+    }
     // A live session is superseded only by its own log, and one within this process by nobody outside: that would be a copy of the
     // log's directory (rule R26).
     let is_twin = |current: &Broker| current.alive && (current.wal != request.wal || current.local && !local);
@@ -145,13 +146,8 @@ fn register(state: &State, request: &RegisterBroker, local: bool) -> Result<Deci
     {
         return Err(MetadataError::DuplicateBroker { broker: holder });
     }
-    let event = Event::BrokerRegistered {
-        broker,
-        wal: request.wal,
-        endpoints: request.endpoints.clone(),
-        rack: request.rack.clone(),
-        local,
-    };
+    let event =
+        Event::BrokerRegistered { broker, wal: request.wal, endpoints: request.endpoints.clone(), rack: request.rack.clone(), local };
     Ok(Decision::event(Reply::RegistrationOf(broker), event))
 }
 
@@ -217,9 +213,7 @@ fn resign(state: &State, id: BrokerId, epoch: BrokerEpoch) -> Result<Decision, M
 
 fn expire(state: &State, broker: BrokerId, epoch: BrokerEpoch) -> Decision {
     match unfenced(state, broker, epoch) {
-        Ok(session) if !session.local => {
-            Decision::event(Reply::Ready(Answer::Done), Event::BrokerEnded { broker, epoch, clean: false })
-        }
+        Ok(session) if !session.local => Decision::event(Reply::Ready(Answer::Done), Event::BrokerEnded { broker, epoch, clean: false }),
         Ok(_) | Err(_) => Decision::answer(Answer::Done),
     }
 }
@@ -256,12 +250,13 @@ fn elect_unclean(state: &State, partitions: &[TopicPartition]) -> Result<Decisio
         }
         let candidates = state.candidates(partition.topic, partition.partition);
         let replica = candidates.iter().find(|(broker, _)| current.replicas.contains(broker));
-        let (leader, owner) = *replica.or(candidates.first()).ok_or_else(|| MetadataError::Unavailable {
-            detail: format!("no broker is registered that could lead {partition}"),
-        })?;
-        let next_offset = Offset(current.next_offset.0.checked_add(UNCLEAN_GAP).ok_or_else(|| MetadataError::Invalid {
-            detail: format!("offsets of {partition} are used up at {}", current.next_offset),
-        })?);
+        let (leader, owner) = *replica
+            .or(candidates.first())
+            .ok_or_else(|| MetadataError::Unavailable { detail: format!("no broker is registered that could lead {partition}") })?;
+        let next_offset =
+            Offset(current.next_offset.0.checked_add(UNCLEAN_GAP).ok_or_else(|| MetadataError::Invalid {
+                detail: format!("offsets of {partition} are used up at {}", current.next_offset),
+            })?);
         elected.push(Elected { partition, leader, owner, next_offset });
     }
     if elected.is_empty() {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use metadata_api::{Endpoint, PartitionRefusal, ProducerDelta, PublishedObject};
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, Durability, EpochStart, Lsn, ObjectKey, ObjectNumber, Offset, ProducerId, PublishSequence, SegmentRef,
-    Timestamp, TopicId, TopicPartition, WalId,
+    BrokerEpoch, BrokerId, ClusterId, Durability, EpochStart, Lsn, ObjectKey, ObjectNumber, Offset, ProducerId, PublishSequence,
+    SegmentRef, Timestamp, TopicId, TopicPartition, WalId,
 };
 
 use super::SnapshotRef;
@@ -17,15 +17,30 @@ pub(crate) enum Event {
     /// A server took over: sessions within the former server's process are over.
     LeaderStarted,
     /// The first event of a journal.
-    ClusterCreated { cluster: ClusterId },
+    ClusterCreated {
+        cluster: ClusterId,
+    },
     /// The store's marker was written: from now on a store without it is not this cluster's.
     StoreClaimed,
     /// A broker epoch begins: it is the event's revision.
-    BrokerRegistered { broker: BrokerId, wal: WalId, endpoints: Vec<Endpoint>, rack: Option<String>, local: bool },
+    BrokerRegistered {
+        broker: BrokerId,
+        wal: WalId,
+        endpoints: Vec<Endpoint>,
+        rack: Option<String>,
+        local: bool,
+    },
     /// A session is over.
-    BrokerEnded { broker: BrokerId, epoch: BrokerEpoch, clean: bool },
+    BrokerEnded {
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        clean: bool,
+    },
     /// A log reported a higher synced LSN.
-    SyncedReported { wal: WalId, synced: Lsn },
+    SyncedReported {
+        wal: WalId,
+        synced: Lsn,
+    },
     /// An object is part of the accepted partitions.
     Published(Box<Published>),
     TopicCreated {
@@ -35,20 +50,43 @@ pub(crate) enum Event {
         configs: BTreeMap<String, String>,
         partitions: Vec<NewPartition>,
     },
-    PartitionsAdded { topic: TopicId, partitions: Vec<NewPartition> },
-    TopicDeleted { topic: TopicId, not_before: Timestamp },
-    TopicConfigsAltered { topic: TopicId, configs: BTreeMap<String, String> },
+    PartitionsAdded {
+        topic: TopicId,
+        partitions: Vec<NewPartition>,
+    },
+    TopicDeleted {
+        topic: TopicId,
+        not_before: Timestamp,
+    },
+    TopicConfigsAltered {
+        topic: TopicId,
+        configs: BTreeMap<String, String>,
+    },
     /// By DeleteRecords or retention.
-    LogStartsAdvanced { partitions: Vec<(TopicPartition, Offset)>, not_before: Timestamp },
+    LogStartsAdvanced {
+        partitions: Vec<(TopicPartition, Offset)>,
+        not_before: Timestamp,
+    },
     /// Partitions go to another log without their old log's unpublished entries.
-    PartitionsElected { partitions: Vec<Elected> },
+    PartitionsElected {
+        partitions: Vec<Elected>,
+    },
     /// Producer ids below `end` are given out.
-    ProducerIdsAllocated { end: ProducerId },
+    ProducerIdsAllocated {
+        end: ProducerId,
+    },
     /// Objects that no publish can name any more.
-    ObjectsDead { keys: Vec<ObjectKey>, not_before: Timestamp },
+    ObjectsDead {
+        keys: Vec<ObjectKey>,
+        not_before: Timestamp,
+    },
     /// Garbage that is gone from the store.
-    ObjectsDeleted { keys: Vec<ObjectKey> },
-    SnapshotTaken { snapshot: SnapshotRef },
+    ObjectsDeleted {
+        keys: Vec<ObjectKey>,
+    },
+    SnapshotTaken {
+        snapshot: SnapshotRef,
+    },
 }
 
 /// See [`Event::Published`].

@@ -73,13 +73,7 @@ impl State {
     /// A broker as the image shows it.
     pub(super) fn broker_image(&self, id: BrokerId) -> Option<BrokerImage> {
         let broker = self.brokers.get(&id)?;
-        Some(BrokerImage {
-            id,
-            epoch: broker.epoch,
-            endpoints: broker.endpoints.clone(),
-            rack: broker.rack.clone(),
-            alive: broker.alive,
-        })
+        Some(BrokerImage { id, epoch: broker.epoch, endpoints: broker.endpoints.clone(), rack: broker.rack.clone(), alive: broker.alive })
     }
 
     /// A topic as the image shows it.

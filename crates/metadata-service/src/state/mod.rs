@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use metadata_api::{ClusterImage, Endpoint, PublishAnswer};
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, Lsn, ObjectKey, ObjectNumber, ProducerId, PublishSequence, Revision, Timestamp, TopicId, TopicPartition,
-    WalId,
+    BrokerEpoch, BrokerId, ClusterId, Lsn, ObjectKey, ObjectNumber, ProducerId, PublishSequence, Revision, Timestamp, TopicId,
+    TopicPartition, WalId,
 };
 
 pub(crate) use codec::{decode_events, encode_event, object_key, parse};
@@ -131,6 +131,8 @@ pub(crate) struct State {
     pub(crate) brokers: BTreeMap<BrokerId, Broker>,
     pub(crate) wals: BTreeMap<WalId, Wal>,
     pub(crate) topics: BTreeMap<TopicId, Arc<Topic>>,
+    /// Topics that once were, with the revision of their deletion; at most [`apply::MAX_DELETED_TOPICS`], the newest.
+    pub(crate) deleted_topics: BTreeMap<TopicId, Revision>,
     /// Every broker epoch that this journal began: only their objects may be deleted (rule R7).
     pub(crate) registered: BTreeSet<(BrokerId, BrokerEpoch)>,
     pub(crate) shards: Vec<Arc<Shard>>,
@@ -157,6 +159,7 @@ impl Default for State {
             brokers: BTreeMap::new(),
             wals: BTreeMap::new(),
             topics: BTreeMap::new(),
+            deleted_topics: BTreeMap::new(),
             registered: BTreeSet::new(),
             shards: vec![Arc::default(); SHARDS],
             names: BTreeMap::new(),
