@@ -1,6 +1,5 @@
 //! The broker: what all handlers share, and its start and stop.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use types::{TopicId, TopicPartition};
 use crate::connection::Limits;
 use crate::dispatch::Dispatch;
 use crate::leadership::Leadership;
-use crate::listener::{self, Acceptor, BindError, ConnectionSlots};
+use crate::listener::{Acceptor, BindError, BoundListener, ConnectionSlots};
 use crate::memory_budget::MemoryBudget;
 use crate::metrics::{BrokerMetrics, ConnectionMetrics, TrafficMetrics, register_budgets};
 use crate::options::BrokerOptions;
@@ -39,6 +38,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Random,
+    /// At least one.
+    pub listeners: Vec<BoundListener>,
     /// Plain options.
     pub options: BrokerOptions,
     /// Where metrics are registered; each name at most once.
@@ -78,16 +79,9 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Binds every listener, takes over the newest cluster image and begins to accept. Nothing runs on when this fails.
+    /// Takes over the newest cluster image, listens and begins to accept. Nothing runs on when this fails.
     pub async fn start(deps: Deps) -> Result<BrokerHandle, StartError> {
-        let Deps { partitions, metadata, clock, random, options, registry, log_fill, tasks } = deps;
-        let mut bound = Vec::new();
-        for listener in &options.listeners {
-            let socket = listener::bind(&listener.name, listener.address)?;
-            let address =
-                socket.local_addr().map_err(|source| BindError { listener: listener.name.clone(), address: listener.address, source })?;
-            bound.push((listener.clone(), socket, address));
-        }
+        let Deps { partitions, metadata, clock, random, listeners, options, registry, log_fill, tasks } = deps;
         let connections = ConnectionMetrics::new(&registry)?;
         let (requests, answers) = (MemoryBudget::new(options.request_memory_bytes), MemoryBudget::new(options.answer_memory_bytes));
         register_budgets(&registry, &requests, &answers)?;
@@ -96,6 +90,7 @@ impl Broker {
         let slots = ConnectionSlots::new(options.max_connections, options.max_connections_per_ip);
         let limits = Limits { largest_frame: options.request_max_bytes, idle: options.max_idle, stall: STALL, drain: DRAIN };
 
+        let listening = listeners.into_iter().map(BoundListener::listen).collect::<Result<Vec<_>, _>>()?;
         let images = metadata.image();
         let first_image = images.borrow().clone();
         leadership.begin(&first_image);
@@ -120,9 +115,7 @@ impl Broker {
         let stopping = Shutdown::new();
         let (stop_by, deadline) = watch::channel(None);
         let mut acceptors = JoinSet::new();
-        let mut addresses = Vec::new();
-        for (listener, socket, address) in bound {
-            addresses.push((listener.name.clone(), address));
+        for (listener, socket) in listening {
             let acceptor = Acceptor {
                 name: Arc::from(listener.name),
                 first_stage: listener.first_stage,
@@ -135,7 +128,7 @@ impl Broker {
             };
             acceptors.spawn(acceptor.accept(socket, deadline.clone()));
         }
-        Ok(BrokerHandle { addresses, stopping, following, stop_by, acceptors })
+        Ok(BrokerHandle { stopping, following, stop_by, acceptors })
     }
 
     /// The newest cluster image known here.
@@ -179,7 +172,6 @@ impl Broker {
 
 /// A running broker.
 pub struct BrokerHandle {
-    addresses: Vec<(String, SocketAddr)>,
     stopping: Shutdown,
     following: Shutdown,
     stop_by: watch::Sender<Option<Instant>>,
@@ -187,11 +179,6 @@ pub struct BrokerHandle {
 }
 
 impl BrokerHandle {
-    /// Where it listens, by listener name.
-    pub fn addresses(&self) -> &[(String, SocketAddr)] {
-        &self.addresses
-    }
-
     /// Stops: no connection is accepted and no request read any more; what is begun is answered, waiting fetches at once. Connections
     /// that are not done after `within` are dropped. Appends that were not answered may be in the log.
     pub async fn stop(mut self, within: Duration) {

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use partition::{Isolation, Partition, ProgressWatch, ReadError, ReadRequest, ReadResult};
+use partition::{Isolation, Partition, ProgressWatch, ReadClass, ReadError, ReadRequest, ReadResult};
 use runtime::Random;
-use store::ReadClass;
 use tokio::time::Instant;
 use types::Offset;
 

@@ -34,7 +34,7 @@ mod error_code;
 mod metrics;
 
 pub use broker::{Broker, BrokerHandle, Deps, StartError};
-pub use listener::BindError;
+pub use listener::{BindError, BoundListener};
 pub use options::{BrokerOptions, ListenerOptions};
 pub use session::{Principal, Stage};
 pub use topic_config::TopicDefaults;

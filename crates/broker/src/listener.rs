@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::connection::{self, Ended, Limits, Service};
 use crate::memory_budget::MemoryBudget;
 use crate::metrics::ConnectionMetrics;
+use crate::options::ListenerOptions;
 use crate::session::{Session, Stage};
 
 /// Connections that the kernel has established and nobody has accepted yet; ten thousand clients may come back at once.
@@ -37,17 +38,46 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Binds and listens; connections queue in the kernel until [`accept`] runs.
-pub(crate) fn bind(listener: &str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    let open = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
-    };
-    open().map_err(|source| BindError { listener: listener.to_owned(), address, source })
+/// One listener's socket, bound before the broker recovers: a taken port is found while nothing is touched, and the port that the
+/// system chose can be told to the metadata service. Nobody can connect to it before the broker starts.
+#[derive(Debug)]
+pub struct BoundListener {
+    options: ListenerOptions,
+    socket: Socket,
+    address: SocketAddr,
+}
+
+impl BoundListener {
+    /// Takes the port.
+    pub fn bind(options: ListenerOptions) -> Result<Self, BindError> {
+        let bind = || {
+            let socket = Socket::new(Domain::for_address(options.address), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_reuse_address(true)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&options.address.into())?;
+            let address = socket.local_addr()?.as_socket().expect("an Internet socket has an Internet address");
+            Ok((socket, address))
+        };
+        match bind() {
+            Ok((socket, address)) => Ok(Self { options, socket, address }),
+            Err(source) => Err(BindError { listener: options.name, address: options.address, source }),
+        }
+    }
+
+    /// Where it will listen, with the port that the system chose if it was asked to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets clients connect; connections queue in the kernel until [`Acceptor::accept`] runs.
+    pub(crate) fn listen(self) -> Result<(ListenerOptions, TcpListener), BindError> {
+        let Self { options, socket, address } = self;
+        // Two sockets may share a port until one of them listens.
+        match socket.listen(BACKLOG).and_then(|()| TcpListener::from_std(socket.into())) {
+            Ok(socket) => Ok((options, socket)),
+            Err(source) => Err(BindError { listener: options.name, address, source }),
+        }
+    }
 }
 
 /// How many connections there may be, over all listeners.
@@ -191,6 +221,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::session::Principal;
 
     #[test]
     fn slots_are_limited_in_all_and_per_address_and_come_back() {
@@ -207,11 +238,21 @@ mod tests {
         assert!(slots.taken.lock().per_ip.is_empty());
     }
 
+    fn options(address: SocketAddr) -> ListenerOptions {
+        ListenerOptions { name: "PLAINTEXT".into(), address, first_stage: Stage::Authenticated(Principal::anonymous()) }
+    }
+
     #[tokio::test]
     async fn a_port_in_use_is_one_line_that_names_it() {
-        let held = bind("PLAINTEXT", SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let address = held.local_addr().unwrap();
-        let error = bind("PLAINTEXT", address).unwrap_err().to_string();
-        assert!(error.contains(&address.to_string()) && !error.contains('\n'), "{error}");
+        let bound = BoundListener::bind(options(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+        let address = bound.address();
+        assert!(std::net::TcpStream::connect(address).is_err(), "nobody connects before the broker starts");
+        let late = BoundListener::bind(options(address)).unwrap();
+        let (_, listening) = bound.listen().unwrap();
+        for error in [late.listen().unwrap_err(), BoundListener::bind(options(address)).unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains(&address.to_string()) && !error.contains('\n'), "{error}");
+        }
+        drop(listening);
     }
 }

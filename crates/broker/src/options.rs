@@ -24,8 +24,6 @@ pub struct ListenerOptions {
 pub struct BrokerOptions {
     /// `node.id`.
     pub id: BrokerId,
-    /// At least one.
-    pub listeners: Vec<ListenerOptions>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
     /// `delete.topic.enable`.
@@ -53,11 +51,10 @@ pub struct BrokerOptions {
 }
 
 impl Default for BrokerOptions {
-    /// Kafka's defaults, no listener, and 64 MiB each for requests and answers.
+    /// Kafka's defaults, and 64 MiB each for requests and answers.
     fn default() -> Self {
         Self {
             id: BrokerId(1),
-            listeners: Vec::new(),
             auto_create_topics: true,
             delete_topics: true,
             num_partitions: 1,

@@ -42,6 +42,8 @@ pub use partition::{Acks, AppendRequest, Appended, Offsets, Partition};
 pub use partitions::{Deps, LogConfig, PartitionUsage, Partitions, Published, Recovered};
 pub use reader::{Isolation, ReadRequest, ReadResult, ReadSources};
 pub use shared::Limits;
+pub use store::ReadClass;
 pub use ticket::AppendTicket;
 pub use timestamps::TimestampOffset;
+pub use wal::Origin;
 pub use watch::ProgressWatch;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use metadata_api::ClusterImage;
-use partition::{Acks, AppendRequest, Appended};
+use partition::{Acks, AppendRequest, Appended, Origin};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
@@ -18,7 +18,6 @@ use records::{BatchHeader, RecordError, ValidationLimits};
 use tokio::time::Instant;
 use types::{Timestamp, TopicId, TopicPartition};
 use uuid::Uuid;
-use wal::Origin;
 
 use super::metadata::endpoint_of;
 use crate::broker::Broker;

@@ -1,10 +1,11 @@
 //! One broker and raw connections to it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use broker::{Broker, BrokerHandle, BrokerOptions, Deps, ListenerOptions, Principal, Stage};
+use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, Deps, ListenerOptions, Principal, Stage};
 use bytes::Bytes;
 use kafka_protocol::protocol::Request;
 use metadata_api::{MetadataClient, PartitionVerdict};
@@ -39,6 +40,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) struct TestBroker {
     pub(crate) handle: BrokerHandle,
+    address: SocketAddr,
     pub(crate) metadata: Arc<FakeMetadata>,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) wal: Arc<MemoryWal>,
@@ -77,14 +79,14 @@ impl TestBroker {
         });
         let tasks = Tasks::new();
         drop(tasks.spawn("partitions", Arc::clone(&partitions).run()));
-        let mut options = BrokerOptions {
-            listeners: vec![ListenerOptions {
-                name: "PLAINTEXT".into(),
-                address: ([127, 0, 0, 1], 0).into(),
-                first_stage: Stage::Authenticated(Principal::anonymous()),
-            }],
-            ..BrokerOptions::default()
-        };
+        let listener = BoundListener::bind(ListenerOptions {
+            name: "PLAINTEXT".into(),
+            address: ([127, 0, 0, 1], 0).into(),
+            first_stage: Stage::Authenticated(Principal::anonymous()),
+        });
+        let listener = listener.unwrap();
+        let address = listener.address();
+        let mut options = BrokerOptions::default();
         change(&mut options);
         let registry = Registry::new();
         let log_fill_percent = Arc::new(AtomicU8::new(0));
@@ -94,6 +96,7 @@ impl TestBroker {
             metadata: Arc::clone(&metadata) as Arc<dyn MetadataClient>,
             clock,
             random: Random::seeded(1),
+            listeners: vec![listener],
             options,
             registry: registry.clone(),
             log_fill: Arc::new(move || f64::from(fill.load(Ordering::Relaxed)) / 100.0),
@@ -101,7 +104,7 @@ impl TestBroker {
         })
         .await
         .unwrap();
-        Self { handle, metadata, partitions, wal, store, registry, log_fill_percent, _tasks: tasks }
+        Self { handle, address, metadata, partitions, wal, store, registry, log_fill_percent, _tasks: tasks }
     }
 
     /// Moves all that the write-ahead log holds of a partition into an object: uploaded, published, trimmed.
@@ -140,7 +143,7 @@ impl TestBroker {
     }
 
     pub(crate) async fn connect(&self) -> Peer {
-        let address = self.handle.addresses()[0].1;
+        let address = self.address;
         Peer { stream: TcpStream::connect(address).await.unwrap(), next_correlation: 0 }
     }
 
