@@ -1,4 +1,4 @@
-# `make test` is all a fresh Debian or Ubuntu machine needs. `make help` lists the rest.
+# `make run` and `make test` are all a fresh Debian or Ubuntu machine needs. `make help` lists the rest.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,8 +10,9 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/siltstone/targ
 # Oldest Rust that builds this; the same as rust-version in Cargo.toml.
 RUST_VERSION := 1.94.1
 CARGO := cargo
+PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup test check
+.PHONY: help setup build run check test crash clients
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,9 +38,21 @@ setup: # what a build needs and this machine lacks
 	@compgen -G '$(CARGO_TARGET_DIR)/release/build/librocksdb-sys-*/out/librocksdb.a' >/dev/null || \
 		echo "The first build compiles RocksDB: 15 to 30 minutes on two cores, once. Later builds take seconds." >&2
 
+build: setup # the program, at $(PROGRAM)
+	@$(CARGO) build --release --locked --bin siltstone
+
+run: build ## start a broker on 127.0.0.1:9092 with its data below ./data; ARGS="--set KEY=VALUE" adds to the command line
+	@exec $(PROGRAM) serve $(ARGS)
+
 check: setup ## format and lints, without running a test
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
 test: check ## everything that has to pass before a change lands
 	@$(CARGO) test --release --locked --workspace
+
+crash: setup ## kill -9 a broker under load ROUNDS times (200) and compare what it kept
+	@SILTSTONE_TEST_CRASH_ROUNDS=$(or $(ROUNDS),200) $(CARGO) test --release --locked --test program crash:: -- --nocapture
+
+clients: build ## kcat, kafka-python, franz-go and Kafka's tools write and read a file of 100,000 lines
+	@tests/clients/run $(PROGRAM) $(CLIENTS)

@@ -1,6 +1,5 @@
 //! The HTTP port: metrics, health, and where an offset's record is.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -24,16 +23,9 @@ pub(crate) struct Sources {
     pub(crate) whereabouts: std::sync::OnceLock<Whereabouts>,
 }
 
-/// A port that is bound and serves until the runtime ends.
-pub(crate) struct HttpServer {
-    pub(crate) address: SocketAddr,
-}
-
-/// Binds `address` and serves `sources` there.
-pub(crate) async fn start(address: SocketAddr, sources: Arc<Sources>) -> Result<HttpServer> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listen on {address} for HTTP; stop what uses the port, or set http.listen to another"))?;
+/// Serves `sources` on `port` until the runtime ends.
+pub(crate) fn start(port: std::net::TcpListener, sources: Arc<Sources>) -> Result<()> {
+    let listener = TcpListener::from_std(port).context("take over the HTTP port")?;
     let address = listener.local_addr().context("ask for the HTTP port")?;
     let router = Router::new()
         .route("/metrics", get(metrics))
@@ -46,7 +38,7 @@ pub(crate) async fn start(address: SocketAddr, sources: Arc<Sources>) -> Result<
             tracing::error!("the HTTP port {address} stopped: {error}");
         }
     });
-    Ok(HttpServer { address })
+    Ok(())
 }
 
 async fn metrics(State(sources): State<Arc<Sources>>) -> Response {

@@ -8,6 +8,7 @@ mod http;
 mod logging;
 mod metadata;
 mod metrics;
+mod ports;
 mod recovery;
 mod serve;
 mod whereabouts;
@@ -105,9 +106,11 @@ impl Settings {
         Layers { file: self.config, environment: std::env::vars().collect(), command_line }.merge()
     }
 
-    /// Merges all sources and resolves them; the second value holds a line for each thing that was accepted without effect.
-    pub(crate) fn resolve(self) -> Result<(Config, Vec<String>), ConfigError> {
+    /// Merges all sources, sets the log up as configured, so that warnings go there, and resolves the rest. The second value holds a
+    /// line for each thing that was accepted without effect.
+    fn resolve(self) -> anyhow::Result<(Config, Vec<String>)> {
         let raw = self.raw()?;
+        logging::init(raw.get("log.format"), raw.get("log.level")).map_err(|why| raw.refuse("log.level", why))?;
         Ok((Config::resolve(&raw)?, raw.warnings))
     }
 }
@@ -137,30 +140,21 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(settings) => {
-            let (config, warnings) = settings.resolve_with_logging()?;
+            let (config, warnings) = settings.resolve()?;
             serve::run(config, warnings)
         }
-        Command::Config(command) => commands::config::run(command),
+        Command::Config(command) => commands::forgive_closed_pipe(commands::config::run(command)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut CommandLine::command(), "siltstone", &mut std::io::stdout());
             Ok(())
         }
-        Command::Wal(command) => commands::wal::run(command),
+        Command::Wal(command) => commands::forgive_closed_pipe(commands::wal::run(command)),
         Command::Topic(command) => commands::block_on(commands::topic::run(command)),
         Command::Produce(arguments) => commands::block_on(commands::produce::run(arguments)),
         Command::Consume(arguments) => commands::block_on(commands::consume::run(arguments)),
         Command::Segment(command) => commands::block_on(commands::segment::run(command)),
         Command::Where(arguments) => commands::block_on(commands::where_is::run(arguments)),
         Command::Health(arguments) => commands::block_on(commands::health::run(arguments)),
-    }
-}
-
-impl Settings {
-    /// As [`Self::resolve`], with the log set up as configured, so that warnings go there.
-    fn resolve_with_logging(self) -> anyhow::Result<(Config, Vec<String>)> {
-        let raw = self.raw()?;
-        logging::init(raw.get("log.format"), raw.get("log.level")).map_err(|why| raw.refuse("log.level", why))?;
-        Ok((Config::resolve(&raw)?, raw.warnings))
     }
 }
 

@@ -92,21 +92,36 @@ impl PartsCollector {
                 wal_generations: gauge("siltstone_wal_generations", "Generations of the write-ahead log on disk")?,
                 wal_syncs: gauge("siltstone_wal_syncs_total", "Syncs of the write-ahead log since the start")?,
                 memory: IntGaugeVec::new(options("siltstone_memory_bytes", "Memory in use"), &["use"])?,
-                unoffloaded_bytes: IntGaugeVec::new(options("siltstone_unoffloaded_bytes", "Batch bytes that only the write-ahead log holds"), &["topic"])?,
+                unoffloaded_bytes: IntGaugeVec::new(
+                    options("siltstone_unoffloaded_bytes", "Batch bytes that only the write-ahead log holds"),
+                    &["topic"],
+                )?,
                 unoffloaded_seconds: GaugeVec::new(options("siltstone_unoffloaded_age_seconds", "Age of the oldest of them"), &["topic"])?,
                 ranges_in_flight: gauge("siltstone_upload_ranges_in_flight", "Ranges sealed and not yet published")?,
-                published: IntGaugeVec::new(options("siltstone_published_total", "Objects and bytes published since the start"), &["unit"])?,
-                stopped_partitions: gauge("siltstone_stopped_partitions", "Partitions that were stopped because metadata expected another offset")?,
+                published: IntGaugeVec::new(
+                    options("siltstone_published_total", "Objects and bytes published since the start"),
+                    &["unit"],
+                )?,
+                stopped_partitions: gauge(
+                    "siltstone_stopped_partitions",
+                    "Partitions that were stopped because metadata expected another offset",
+                )?,
                 partitions: gauge("siltstone_partitions", "Partitions that this broker leads")?,
                 topics: gauge("siltstone_topics", "Topics")?,
                 store_requests: IntCounterVec::new(options("siltstone_store_requests_total", "Store requests"), &["operation", "outcome"])?,
-                store_bytes: IntCounterVec::new(options("siltstone_store_bytes_total", "Bytes sent to and received from the store"), &["operation"])?,
+                store_bytes: IntCounterVec::new(
+                    options("siltstone_store_bytes_total", "Bytes sent to and received from the store"),
+                    &["operation"],
+                )?,
                 store_seconds: GaugeVec::new(options("siltstone_store_seconds_total", "Time spent in store requests"), &["operation"])?,
                 store_latency: IntGaugeVec::new(
                     options("siltstone_store_requests_within_total", "Store requests that took at most so many milliseconds"),
                     &["operation", "milliseconds"],
                 )?,
-                read_bytes: IntCounterVec::new(options("siltstone_read_bytes_total", "Bytes of objects handed to readers"), &["class", "from"])?,
+                read_bytes: IntCounterVec::new(
+                    options("siltstone_read_bytes_total", "Bytes of objects handed to readers"),
+                    &["class", "from"],
+                )?,
             })
         };
         make().context("make metrics")

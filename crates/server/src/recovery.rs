@@ -5,19 +5,18 @@ use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use broker::TopicDefaults;
 use broker::topic_config::TopicConfig;
 use indicatif::{ProgressBar, ProgressStyle};
-use metadata_api::{Endpoint, MetadataClient, RegisterBroker, Registration};
+use metadata_api::{Endpoint, MetadataClient, MetadataError, RegisterBroker, Registration};
 use offload::{PublishObserver, Published};
 use partition::{LogConfig, Partitions, RecoverError, Recovered};
-use records::TimestampType;
 use runtime::{Clock, Random};
 use types::{Lsn, Offset, Revision, TopicPartition};
 use wal::{EntryKind, RocksDbWal, TailLimits, WriteAheadLog};
 
-use crate::config::{Config, Listener};
+use crate::config::Config;
 use crate::data_dir::DataDir;
 
 /// Entries are read back in pieces of this size.
@@ -110,22 +109,39 @@ pub(crate) fn survey(wal: &dyn WriteAheadLog) -> Result<Survey> {
 /// Begins a broker epoch.
 pub(crate) async fn register(
     config: &Config,
+    endpoints: Vec<Endpoint>,
     data_dir: &DataDir,
     metadata: &dyn MetadataClient,
     wal: &RocksDbWal,
     survey: Survey,
 ) -> Result<Registration> {
-    let endpoints = config.advertised.iter().map(|Listener { name, host, port }| Endpoint { listener: name.clone(), host: host.clone(), port: *port });
     let request = RegisterBroker {
         broker: config.node_id,
         wal: wal.id(),
         cluster: data_dir.cluster(),
-        endpoints: endpoints.collect(),
+        endpoints,
         rack: config.rack.clone(),
-        revision_seen: survey.revision_seen,
+        revision_seen: survey.revision_seen.max(data_dir.revision()),
         unpublished: survey.ends.into_iter().collect(),
     };
-    metadata.register_broker(request).await.context("register with the metadata service")
+    let registration = match metadata.register_broker(request).await {
+        Err(MetadataError::UnknownTopic { topic }) => bail!(
+            "the write-ahead log holds records of topic {topic}, which metadata never had: metadata or the log was replaced; \
+             restore the data directory as a whole, or move {} away to give up what only it holds",
+            data_dir.folder("wal").display()
+        ),
+        registered => registered.context("register with the metadata service")?,
+    };
+    // What was trimmed had been published: metadata that does not know of it is older than the log.
+    if registration.last_published.next() < wal.start() {
+        bail!(
+            "metadata knows the write-ahead log as published up to {}, and the log begins at {}: metadata was rolled back; \
+             restore the newer metadata directory",
+            registration.last_published,
+            wal.start()
+        );
+    }
+    Ok(registration)
 }
 
 /// Opens every partition this broker leads and puts back what is not published.
@@ -137,15 +153,11 @@ pub(crate) async fn replay(
     defaults: &TopicDefaults,
 ) -> Result<()> {
     let mut images = metadata.image();
-    let image = images
-        .wait_for(|image| registration.revision <= image.revision)
-        .await
-        .context("the metadata service stopped")?
-        .clone();
+    let image = images.wait_for(|image| registration.revision <= image.revision).await.context("the metadata service stopped")?.clone();
     for state in &registration.partitions {
         let Some(topic) = image.topics.get(&state.partition.topic) else { continue };
-        let log_append_time = TopicConfig::new(defaults, &topic.configs).timestamp_type() == TimestampType::LogAppendTime;
-        partitions.open(state.clone(), LogConfig { log_append_time });
+        let timestamp_type = TopicConfig::new(defaults, &topic.configs).timestamp_type();
+        partitions.open(state.clone(), LogConfig { timestamp_type });
     }
     let mut left_out = 0_u64;
     for_each_entry(wal, registration.last_published.next().max(wal.start()), |lsn, entry| {

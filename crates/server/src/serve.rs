@@ -4,13 +4,13 @@
 //! The order of the start is the order of trust: the directory is this broker's, the store is this cluster's, metadata knows what was
 //! published, the write-ahead log is whole and synced, its leftovers are back in their partitions; only then does anybody connect.
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use broker::{Broker, BrokerHandle, BrokerOptions, ListenerOptions, Stage, TopicDefaults};
-use metadata_api::{HeartbeatRequest, MetadataClient, MetadataError, Registration};
+use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, TopicDefaults};
+use metadata_api::{Endpoint, HeartbeatRequest, MetadataClient, MetadataError, Registration};
 use offload::{LostDirectory, NoFailpoints, Offload, OffloadError, OffloadHandle};
 use partition::{Limits, Partitions};
 use records::TimestampType;
@@ -18,18 +18,23 @@ use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
 use store::{CountingStore, ObjectStore, RangeReader, RangeReaderOptions, S3Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use types::{BrokerId, ClusterId, Durability};
 use wal::{RocksDbWal, WriteAheadLog};
 
 use crate::config::{Config, Listener};
 use crate::data_dir::DataDir;
 use crate::health::{Health, Part};
 use crate::http::{self, Sources};
+use crate::metadata::Embedded;
 use crate::metrics::{Metrics, Parts};
+use crate::ports::Ports;
 use crate::recovery::{self, PublishedToPartitions};
 use crate::whereabouts::Whereabouts;
 
 /// How often the session shows a sign of life and health is looked at.
 const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How often the data directory notes how far metadata has come (rule R8).
+const NOTE_REVISION: Duration = Duration::from_secs(10);
 /// Uploads under way at once.
 const UPLOADS: usize = 4;
 /// After everything is stopped: for tasks that hold nothing of value.
@@ -53,27 +58,75 @@ pub(crate) fn run(config: Config, warnings: Vec<String>) -> Result<()> {
 }
 
 async fn serve(config: Config) -> Result<()> {
-    refuse_taken_ports(&config)?;
+    let ports = Ports::bind(&config)?;
     let mut stop = StopSignals::listen()?;
     let data_dir = DataDir::open(&config.data_dir, config.node_id)?;
     let health = Health::default();
     health.obstruct(Part::Recovery, "starting");
     let metrics = Metrics::new()?;
     let sources = Arc::new(Sources { health: health.clone(), metrics: metrics.clone(), whereabouts: OnceLock::new() });
-    let http = http::start(config.http_listen, Arc::clone(&sources)).await?;
+    let endpoints = ports.endpoints(&config);
+    let announcement = Announcement::new(&config, &ports)?;
+    http::start(ports.http, Arc::clone(&sources))?;
     let running = tokio::select! {
-        running = Running::start(&config, data_dir, &metrics, &sources) => running?,
+        running = Running::start(&config, data_dir, ports.kafka, endpoints, ports.metadata, &metrics, &sources) => running?,
         () = stop.wait() => return Ok(()),
     };
     health.clear(Part::Recovery);
-    running.announce(&config, http.address);
+    announcement.print(running.registration.cluster);
     running.until_the_end(&mut stop, &health, config.shutdown_timeout).await
+}
+
+/// What the broker says on standard output once it is ready, for people and for whoever started the process.
+struct Announcement {
+    node: BrokerId,
+    listeners: Vec<Listener>,
+    http: SocketAddr,
+    metadata: SocketAddr,
+    store: String,
+    durability: Durability,
+}
+
+impl Announcement {
+    fn new(config: &Config, ports: &Ports) -> Result<Self> {
+        let listeners = config.listeners.iter().zip(&ports.kafka);
+        Ok(Self {
+            node: config.node_id,
+            listeners: listeners.map(|(listener, bound)| Listener { port: bound.address().port(), ..listener.clone() }).collect(),
+            http: ports.http.local_addr().context("ask for the HTTP port")?,
+            metadata: ports.metadata.local_addr().context("ask for the metadata port")?,
+            store: config.store.url.clone(),
+            durability: config.durability,
+        })
+    }
+
+    #[expect(clippy::print_stdout, reason = "this is what the command prints")]
+    fn print(&self, cluster: ClusterId) {
+        println!("siltstone {}, broker {} of cluster {cluster}", env!("CARGO_PKG_VERSION"), self.node);
+        for listener in &self.listeners {
+            println!("listening    {listener}");
+        }
+        println!("http         http://{}", self.http);
+        println!("metadata     http://{}", self.metadata);
+        println!("store        {}", self.store);
+        println!(
+            "durability   {}",
+            match self.durability {
+                Durability::Wal => "wal: acks=all returns after an fsync of the write-ahead log; not proof against the loss of this disk",
+                Durability::Object => "object: acks=all returns once the records are uploaded and published",
+            }
+        );
+        println!();
+        println!("try          siltstone topic create first --partitions 4");
+        println!("             ls -1 / | siltstone produce first");
+        println!("             siltstone consume first");
+    }
 }
 
 /// Everything that runs, in the order of its start.
 struct Running {
     data_dir: DataDir,
-    metadata_service: crate::metadata::Embedded,
+    metadata_service: Embedded,
     metadata: Arc<dyn MetadataClient>,
     wal: Arc<RocksDbWal>,
     registration: Registration,
@@ -81,10 +134,19 @@ struct Running {
     offload_ended: JoinHandle<Result<(), OffloadError>>,
     broker: BrokerHandle,
     config: Config,
+    revision_noted: tokio::time::Instant,
 }
 
 impl Running {
-    async fn start(config: &Config, mut data_dir: DataDir, metrics: &Metrics, sources: &Sources) -> Result<Self> {
+    async fn start(
+        config: &Config,
+        mut data_dir: DataDir,
+        listeners: Vec<BoundListener>,
+        endpoints: Vec<Endpoint>,
+        metadata_port: TcpListener,
+        metrics: &Metrics,
+        sources: &Sources,
+    ) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random = Arc::new(Random::from_os());
         let s3 = S3Options {
@@ -97,14 +159,15 @@ impl Running {
         let counters = counting.counters();
         let store: Arc<dyn ObjectStore> = Arc::new(counting);
 
-        let metadata_service =
-            crate::metadata::Embedded::start(config, &data_dir.folder("metadata"), Arc::clone(&store), Arc::clone(&clock), &random).await?;
+        let journal = data_dir.folder("metadata");
+        let metadata_service = Embedded::start(config, metadata_port, &journal, Arc::clone(&store), Arc::clone(&clock), &random).await?;
         let metadata = metadata_service.client();
 
         let wal = recovery::open_wal(config, data_dir.folder("wal"), &clock, &random).await?;
         let found = recovery::survey(wal.as_ref())?;
-        let registration = recovery::register(config, &data_dir, metadata.as_ref(), wal.as_ref(), found).await?;
+        let registration = recovery::register(config, endpoints, &data_dir, metadata.as_ref(), wal.as_ref(), found).await?;
         data_dir.bind(registration.cluster)?;
+        data_dir.note_revision(registration.revision)?;
         wal.verify_end(registration.synced_seen)?;
         wal.begin_epoch(registration.epoch, registration.last_published, registration.revision)?;
 
@@ -145,6 +208,7 @@ impl Running {
                 max_age: config.upload.max_age,
                 max_bytes: config.upload.max_bytes,
                 uploads: UPLOADS,
+                producer_expiration: config.topics.producer_id_expiration,
             },
         );
         let handle = offload.handle();
@@ -157,7 +221,8 @@ impl Running {
             metadata: Arc::clone(&metadata),
             clock: Arc::clone(&clock),
             random: random.fork(),
-            options: broker_options(config, topic_defaults)?,
+            listeners,
+            options: broker_options(config, topic_defaults),
             registry: metrics.registry(),
             log_fill: Arc::new(move || fill_of.usage().bytes as f64 / max_bytes),
             tasks: Tasks::new(),
@@ -175,27 +240,18 @@ impl Running {
         });
         let whereabouts = Whereabouts { metadata: Arc::clone(&metadata), partitions, wal: Arc::clone(&wal), clock };
         assert!(sources.whereabouts.set(whereabouts).is_ok(), "a broker starts once");
-        Ok(Self { data_dir, metadata_service, metadata, wal, registration, offload: handle, offload_ended, broker, config: config.clone() })
-    }
-
-    /// On standard output, for people and for whoever started the process: where it listens and what it promises.
-    #[expect(clippy::print_stdout, reason = "this is what the command prints")]
-    fn announce(&self, config: &Config, http: SocketAddr) {
-        println!("siltstone {}, broker {} of cluster {}", env!("CARGO_PKG_VERSION"), config.node_id, self.registration.cluster);
-        for (name, address) in self.broker.addresses() {
-            println!("listening    {name}://{address}");
-        }
-        println!("http         http://{http}");
-        println!("metadata     http://{}", self.metadata_service.address());
-        println!("store        {}", config.store.url);
-        println!("durability   {}", match config.durability {
-            types::Durability::Wal => "wal: acks=all returns after an fsync of the write-ahead log; not proof against the loss of this disk",
-            types::Durability::Object => "object: acks=all returns once the records are uploaded and published",
-        });
-        println!();
-        println!("try          siltstone topic create first --partitions 4");
-        println!("             ls -1 / | siltstone produce first");
-        println!("             siltstone consume first");
+        Ok(Self {
+            data_dir,
+            metadata_service,
+            metadata,
+            wal,
+            registration,
+            offload: handle,
+            offload_ended,
+            broker,
+            config: config.clone(),
+            revision_noted: tokio::time::Instant::now(),
+        })
     }
 
     /// Keeps the session alive until a signal or a failure, then stops what still runs.
@@ -205,6 +261,7 @@ impl Running {
             tokio::select! {
                 () = stop.wait() => break,
                 ended = &mut self.offload_ended => return Err(offload_failed(ended)),
+                error = self.metadata_service.failed() => return Err(error),
                 _ = heartbeat.tick() => self.beat(health).await?,
             }
         }
@@ -213,7 +270,7 @@ impl Running {
         self.stop(within).await
     }
 
-    async fn beat(&self, health: &Health) -> Result<()> {
+    async fn beat(&mut self, health: &Health) -> Result<()> {
         let progress = self.wal.progress().borrow().clone();
         let status = self.offload.status();
         match &status.failing {
@@ -234,6 +291,10 @@ impl Running {
             Err(error) => {
                 tracing::warn!("heartbeat: {error}");
                 Ok(())
+            }
+            Ok(answer) if NOTE_REVISION <= self.revision_noted.elapsed() => {
+                self.revision_noted = tokio::time::Instant::now();
+                tokio::task::block_in_place(|| self.data_dir.note_revision(answer.revision))
             }
             Ok(_) => Ok(()),
         }
@@ -292,28 +353,6 @@ impl StopSignals {
     }
 }
 
-/// A port that something else holds is found before anything is written. (It can still be taken in the moment after.)
-fn refuse_taken_ports(config: &Config) -> Result<()> {
-    for listener in &config.listeners {
-        let address = resolve(listener)?;
-        TcpListener::bind(address)
-            .with_context(|| format!("cannot listen on {listener}; stop what holds the port, or change listeners"))?;
-    }
-    for (key, address) in [("http.listen", config.http_listen), ("metadata.listen", config.metadata_listen)] {
-        TcpListener::bind(address).with_context(|| format!("cannot listen on {address}; stop what holds the port, or change {key}"))?;
-    }
-    Ok(())
-}
-
-fn resolve(listener: &Listener) -> Result<SocketAddr> {
-    let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
-    (host, listener.port)
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next())
-        .with_context(|| format!("listeners: {listener} names no address of this machine"))
-}
-
 fn topic_defaults(config: &Config) -> TopicDefaults {
     let topics = &config.topics;
     TopicDefaults {
@@ -329,17 +368,11 @@ fn topic_defaults(config: &Config) -> TopicDefaults {
     }
 }
 
-fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> Result<BrokerOptions> {
+fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> BrokerOptions {
     let (topics, requests) = (&config.topics, &config.requests);
-    let listeners = config
-        .listeners
-        .iter()
-        .map(|listener| Ok(ListenerOptions { name: listener.name.clone(), address: resolve(listener)?, first_stage: Stage::Authenticated }))
-        .collect::<Result<Vec<_>>>()?;
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    Ok(BrokerOptions {
+    BrokerOptions {
         id: config.node_id,
-        listeners,
         auto_create_topics: topics.auto_create,
         delete_topics: topics.deletable,
         num_partitions: topics.partitions,
@@ -352,7 +385,7 @@ fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> Result<Brok
         max_idle: requests.max_idle.unwrap_or(Duration::MAX),
         max_connections: requests.max_connections as usize,
         max_connections_per_ip: requests.max_connections_per_ip as usize,
-    })
+    }
 }
 
 /// Ten thousand connections and the files of a log take more than the usual soft limit.

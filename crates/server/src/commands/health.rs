@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::{DEFAULT_HTTP, http_get};
+use super::{DEFAULT_HTTP, http_get, print_line};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -22,6 +22,5 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     if status != 200 {
         bail!("not ready: {}", body.replace('\n', "; "));
     }
-    println!("{body}");
-    Ok(())
+    Ok(print_line(body)?)
 }

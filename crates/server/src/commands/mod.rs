@@ -23,11 +23,20 @@ pub(crate) const DEFAULT_METADATA: &str = "http://127.0.0.1:9645";
 /// Runs a command that waits for others.
 pub(crate) fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the I/O runtime")?;
-    match runtime.block_on(command) {
-        // A reader that has seen enough, such as `head`, is not a failure.
+    forgive_closed_pipe(runtime.block_on(command))
+}
+
+/// A reader that has seen enough, such as `head`, is not a failure.
+pub(crate) fn forgive_closed_pipe(outcome: Result<()>) -> Result<()> {
+    match outcome {
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Prints one line.
+pub(crate) fn print_line(line: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
 }
 
 /// Prints rows under their headings, each column as wide as its widest cell.

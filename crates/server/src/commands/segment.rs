@@ -1,5 +1,7 @@
 //! `siltstone segment list`: a topic's segments, from the metadata service.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use metadata_api::{GrpcClient, MetadataClient};
@@ -10,6 +12,8 @@ use super::{DEFAULT_METADATA, print_json, print_table};
 
 /// Segments asked for at once.
 const PAGE: u32 = 1000;
+/// How long the metadata service may take for one answer.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -31,9 +35,11 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(command: Command) -> Result<()> {
     let Command::List { topic, partition, metadata, json } = command;
-    let client = GrpcClient::connect(&metadata)
-        .await
-        .with_context(|| format!("no metadata service answers on {metadata}; start a broker with `siltstone serve`, or name it with --metadata"))?;
+    let client = GrpcClient::connect(metadata.clone(), DEADLINE)?;
+    let ready = client.ready().await;
+    ready.with_context(|| {
+        format!("no metadata service answers on {metadata}; start a broker with `siltstone serve`, or name it with --metadata")
+    })?;
     let image = client.image().borrow().clone();
     let found = image.topic_named(&topic).with_context(|| format!("topic '{topic}' does not exist"))?;
     let count = i32::try_from(found.partitions.len()).context("count partitions")?;
@@ -63,7 +69,7 @@ pub(crate) async fn run(command: Command) -> Result<()> {
     Ok(print_table(&["PARTITION", "FIRST", "LAST", "RECORDS", "BYTES", "OBJECT"], &rows)?)
 }
 
-async fn list(client: &GrpcClient, partition: TopicPartition) -> Result<Vec<SegmentRef>> {
+async fn list(client: &dyn MetadataClient, partition: TopicPartition) -> Result<Vec<SegmentRef>> {
     let mut segments: Vec<SegmentRef> = Vec::new();
     let mut from = Offset::ZERO;
     loop {

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use client::{Client, ClientOptions, NewTopic, OffsetSpec};
 use serde_json::json;
 
-use super::{DEFAULT_BOOTSTRAP, print_json, print_table};
+use super::{DEFAULT_BOOTSTRAP, print_json, print_line, print_table};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -66,9 +66,9 @@ impl Cluster {
     /// Connects. Commands other than `produce` never create a topic by asking for it.
     pub(crate) async fn connect(&self, auto_create_topics: bool) -> Result<Client> {
         let options = ClientOptions { auto_create_topics, ..ClientOptions::default() };
-        Client::connect(&self.bootstrap, options)
-            .await
-            .with_context(|| format!("no broker answers on {}; start one with `siltstone serve`, or name it with --bootstrap", self.bootstrap))
+        Client::connect(&self.bootstrap, options).await.with_context(|| {
+            format!("no broker answers on {}; start one with `siltstone serve`, or name it with --bootstrap", self.bootstrap)
+        })
     }
 }
 
@@ -82,21 +82,27 @@ pub(crate) async fn run(command: Command) -> Result<()> {
             }
             let topic = NewTopic { name, partitions, replication_factor, configs: parsed };
             cluster.connect(false).await?.create_topic(&topic).await?;
-            println!("created topic {}", topic.name);
+            print_line(format_args!("created topic {}", topic.name))?;
         }
         Command::List { cluster, json } => {
             let topics = cluster.connect(false).await?.list_topics().await?;
             if json {
-                print_json(&topics.iter().map(|topic| json!({"name": topic.name, "id": topic.id.to_string(), "partitions": topic.partitions.len()})).collect())?;
+                print_json(
+                    &topics
+                        .iter()
+                        .map(|topic| json!({"name": topic.name, "id": topic.id.to_string(), "partitions": topic.partitions.len()}))
+                        .collect(),
+                )?;
             } else {
-                let rows: Vec<_> = topics.iter().map(|topic| vec![topic.name.clone(), topic.partitions.len().to_string(), topic.id.to_string()]).collect();
+                let rows: Vec<_> =
+                    topics.iter().map(|topic| vec![topic.name.clone(), topic.partitions.len().to_string(), topic.id.to_string()]).collect();
                 print_table(&["TOPIC", "PARTITIONS", "ID"], &rows)?;
             }
         }
         Command::Describe { name, cluster, json } => describe(&name, &cluster, json).await?,
         Command::Delete { name, cluster } => {
             cluster.connect(false).await?.delete_topic(&name).await?;
-            println!("deleted topic {name}");
+            print_line(format_args!("deleted topic {name}"))?;
         }
     }
     Ok(())
@@ -105,7 +111,8 @@ pub(crate) async fn run(command: Command) -> Result<()> {
 async fn describe(name: &str, cluster: &Cluster, json: bool) -> Result<()> {
     let client = cluster.connect(false).await?;
     let topic = client.describe_topic(name).await?;
-    let led: Vec<i32> = topic.partitions.iter().filter(|partition| partition.leader.is_some()).map(|partition| partition.partition).collect();
+    let led: Vec<i32> =
+        topic.partitions.iter().filter(|partition| partition.leader.is_some()).map(|partition| partition.partition).collect();
     let ask = |spec: OffsetSpec| led.iter().map(|partition| (*partition, spec)).collect::<Vec<_>>();
     let earliest = client.list_offsets(name, &ask(OffsetSpec::Earliest)).await?;
     let latest = client.list_offsets(name, &ask(OffsetSpec::Latest)).await?;
@@ -125,9 +132,15 @@ async fn describe(name: &str, cluster: &Cluster, json: bool) -> Result<()> {
         .iter()
         .map(|partition| {
             let (start, end) = (offset(&earliest, partition.partition), offset(&latest, partition.partition));
-            vec![partition.partition.to_string(), shown(partition.leader.map(i64::from)), partition.leader_epoch.to_string(), shown(start), shown(end)]
+            vec![
+                partition.partition.to_string(),
+                shown(partition.leader.map(i64::from)),
+                partition.leader_epoch.to_string(),
+                shown(start),
+                shown(end),
+            ]
         })
         .collect();
-    println!("topic {} ({})", topic.name, topic.id);
+    print_line(format_args!("topic {} ({})", topic.name, topic.id))?;
     Ok(print_table(&["PARTITION", "LEADER", "EPOCH", "LOG START", "HIGH WATERMARK"], &rows)?)
 }

@@ -11,6 +11,8 @@ use serde_json::json;
 use types::Timestamp;
 use wal::{Dump, Entry, EntryKind, Options, accept_loss};
 
+use super::print_line;
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Print every entry
@@ -36,9 +38,8 @@ pub(crate) fn run(command: Command) -> Result<()> {
         Command::AcceptLoss { data_dir } => {
             let options = Options::new(Arc::new(SystemClock), Arc::new(Random::from_os()));
             let accepted = accept_loss(&data_dir.join("wal"), &options)?;
-            println!("the log goes on at {}; {} entries are given up", accepted.end, accepted.given_up);
-            println!("its files as they were are in {}", accepted.aside.display());
-            Ok(())
+            print_line(format_args!("the log goes on at {}; {} entries are given up", accepted.end, accepted.given_up))?;
+            Ok(print_line(format_args!("its files as they were are in {}", accepted.aside.display()))?)
         }
     }
 }
@@ -49,7 +50,7 @@ fn dump(directory: &std::path::Path, json: bool) -> Result<()> {
     if !json {
         writeln!(out, "log {}, {} generations", dump.id(), dump.generations().len())?;
     }
-    for row in dump.entries() {
+    for row in dump {
         let generation = row.generation;
         let lsn = row.lsn.map_or_else(|| "-".to_owned(), |lsn| lsn.to_string());
         let entry = match &row.entry {

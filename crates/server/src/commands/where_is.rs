@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::{DEFAULT_HTTP, http_get, print_json};
+use super::{DEFAULT_HTTP, http_get, print_json, print_line};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -37,9 +37,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         return Ok(());
     }
     let members = found.as_object().context("read the broker's answer")?;
-    for (name, value) in members {
+    let (answer, details): (Vec<_>, Vec<_>) = members.iter().partition(|(name, _)| *name == "place");
+    for (name, value) in answer.into_iter().chain(details) {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        println!("{:<12}{value}", format!("{name}:"));
+        print_line(format_args!("{:<13}{value}", format!("{name}:")))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ mod listener;
 mod resolved;
 mod value;
 
-pub(crate) use keys::{KEYS, Key};
-pub(crate) use layers::{ConfigError, Layers, Raw, Source};
+pub(crate) use keys::KEYS;
+pub(crate) use layers::{ConfigError, Layers, Raw};
 pub(crate) use listener::Listener;
 pub(crate) use resolved::Config;

@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) upload: UploadConfig,
     pub(crate) metadata_listen: SocketAddr,
     pub(crate) metadata_max_segments: u64,
+    pub(crate) metadata_snapshot_min_interval: Duration,
     pub(crate) topics: TopicDefaults,
     pub(crate) requests: RequestLimits,
 }
@@ -125,11 +126,15 @@ impl Config {
             text => Listener::parse_list(text).map_err(|why| raw.refuse("advertised.listeners", why))?,
         };
         if advertised.len() != listeners.len() {
-            return Err(raw.refuse("advertised.listeners", format_args!("must name as many listeners as listeners does ({})", listeners.len())));
+            return Err(
+                raw.refuse("advertised.listeners", format_args!("must name as many listeners as listeners does ({})", listeners.len()))
+            );
         }
         if let Some(listener) = advertised.iter().find(|listener| matches!(listener.host.as_str(), "" | "0.0.0.0" | "::")) {
             let key = if raw.get("advertised.listeners").is_empty() { "listeners" } else { "advertised.listeners" };
-            return Err(raw.refuse(key, format_args!("clients cannot connect to {listener}; set advertised.listeners to an address they reach")));
+            return Err(
+                raw.refuse(key, format_args!("clients cannot connect to {listener}; set advertised.listeners to an address they reach"))
+            );
         }
         let memory = u64_of(raw, "memory.max.bytes");
         let upload = UploadConfig {
@@ -148,7 +153,9 @@ impl Config {
             recycle: bool_of(raw, "wal.recycle"),
         };
         if wal.max_bytes < wal.generation_bytes {
-            return Err(raw.refuse("wal.max.bytes", format_args!("must be at least wal.generation.bytes, which is {}", wal.generation_bytes)));
+            return Err(
+                raw.refuse("wal.max.bytes", format_args!("must be at least wal.generation.bytes, which is {}", wal.generation_bytes))
+            );
         }
         Ok(Self {
             node_id: BrokerId(i32_of(raw, "node.id")),
@@ -159,17 +166,13 @@ impl Config {
             data_dir,
             store,
             durability,
-            memory: MemoryShares {
-                memtables: memory / 4,
-                tail: memory * 3 / 8,
-                read_cache: memory / 8,
-                requests: memory / 4,
-            },
+            memory: MemoryShares { memtables: memory / 4, tail: memory * 3 / 8, read_cache: memory / 8, requests: memory / 4 },
             shutdown_timeout: millis(raw, "shutdown.timeout.ms"),
             wal,
             upload,
             metadata_listen: address(raw, "metadata.listen")?,
             metadata_max_segments: u64_of(raw, "metadata.max.segments"),
+            metadata_snapshot_min_interval: millis(raw, "metadata.snapshot.min.interval.ms"),
             topics: topics(raw)?,
             requests: RequestLimits {
                 max_request_bytes: u64_of(raw, "socket.request.max.bytes"),

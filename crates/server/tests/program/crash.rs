@@ -4,16 +4,14 @@
 //! `SILTSTONE_TEST_CRASH_ROUNDS` sets the rounds, `SILTSTONE_TEST_SEED` repeats the moments, `SILTSTONE_TEST_S3_URL` (with
 //! `SILTSTONE_TEST_S3_ENDPOINT`) runs it on a bucket.
 
-mod harness;
-
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::harness::{Broker, Ports};
 use bytes::Bytes;
 use client::{Acks, Client, ClientOptions, Consumer, ConsumerOptions, NewTopic, OffsetSpec, Producer, ProducerOptions, ProducerRecord};
-use harness::{Broker, Ports};
 use runtime::Random;
 
 const PARTITIONS: i32 = 4;
@@ -58,7 +56,10 @@ async fn every_acknowledged_record_survives_kill_9_at_its_offset_and_once() {
     let client = connect(&broker.bootstrap).await;
     for (topic, durability) in [("idempotent", "wal"), ("plain", "wal"), ("uploaded", "object")] {
         let configs = BTreeMap::from([("durability".to_owned(), durability.to_owned())]);
-        client.create_topic(&NewTopic { name: topic.into(), partitions: Some(PARTITIONS), replication_factor: None, configs }).await.unwrap();
+        client
+            .create_topic(&NewTopic { name: topic.into(), partitions: Some(PARTITIONS), replication_factor: None, configs })
+            .await
+            .unwrap();
     }
     let stop = Arc::new(AtomicBool::new(false));
     let producers: Vec<_> = [("idempotent", true), ("plain", false), ("uploaded", true)]

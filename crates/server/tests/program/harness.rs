@@ -1,6 +1,5 @@
 //! A real broker as a child process, for black-box tests. It takes ports of the system's choice, lives in a directory of the test's,
 //! and is stopped by its own pid.
-#![allow(dead_code)] // each test program uses its part
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -11,37 +10,38 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_siltstone");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_siltstone");
 
 /// How long anything may take that the tests wait for. Generous: it only bounds a hang.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker that said it is ready.
-pub struct Broker {
+pub(crate) struct Broker {
     child: Child,
-    stdout: Lines<BufReader<ChildStdout>>,
+    /// Kept open: what the broker goes on to say has a reader.
+    _stdout: Lines<BufReader<ChildStdout>>,
     /// host:port for clients.
-    pub bootstrap: String,
+    pub(crate) bootstrap: String,
     /// host:port of HTTP.
-    pub http: String,
+    pub(crate) http: String,
     /// URL of the metadata service.
-    pub metadata: String,
+    pub(crate) metadata: String,
 }
 
 /// Ports to listen on; 0 takes a free one.
 #[derive(Clone, Copy, Default)]
-pub struct Ports {
-    pub kafka: u16,
+pub(crate) struct Ports {
+    pub(crate) kafka: u16,
 }
 
 impl Broker {
     /// Starts a broker in `directory` and waits until it is ready.
-    pub async fn start(directory: &Path, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(directory: &Path, settings: &[(&str, &str)]) -> Self {
         Self::start_on(Ports::default(), directory, settings).await
     }
 
     /// The same on a given port, so that clients find it again.
-    pub async fn start_on(ports: Ports, directory: &Path, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_on(ports: Ports, directory: &Path, settings: &[(&str, &str)]) -> Self {
         match Self::try_start(ports, directory, settings).await {
             Ok(broker) => broker,
             Err(output) => panic!("the broker did not start: {}", String::from_utf8_lossy(&output.stderr)),
@@ -49,7 +49,7 @@ impl Broker {
     }
 
     /// The same; what the process left behind if it ended instead.
-    pub async fn try_start(ports: Ports, directory: &Path, settings: &[(&str, &str)]) -> Result<Self, Output> {
+    pub(crate) async fn try_start(ports: Ports, directory: &Path, settings: &[(&str, &str)]) -> Result<Self, Output> {
         let mut child = serve(ports, directory, settings).spawn().expect("start the program");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut seen: [Option<String>; 3] = Default::default();
@@ -70,28 +70,28 @@ impl Broker {
             }
             if let [Some(kafka), Some(http), Some(metadata)] = &seen {
                 let bare = |url: &str| url.split_once("://").expect("addresses are URLs").1.to_owned();
-                return Ok(Self { bootstrap: bare(kafka), http: bare(http), metadata: metadata.clone(), child, stdout });
+                return Ok(Self { bootstrap: bare(kafka), http: bare(http), metadata: metadata.clone(), child, _stdout: stdout });
             }
         }
     }
 
     /// The port for clients.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.bootstrap.rsplit_once(':').expect("host:port").1.parse().expect("a port")
     }
 
     /// The process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id().expect("the process is not waited for yet")
     }
 
     /// SIGKILL, and waits until the process is gone.
-    pub async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("kill the broker");
     }
 
     /// SIGTERM; returns the exit status and what it wrote to stderr.
-    pub async fn terminate(mut self) -> Output {
+    pub(crate) async fn terminate(mut self) -> Output {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()).expect("pids are 31 bits")).expect("not zero");
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal the broker");
         let status = timeout(PATIENCE, self.child.wait()).await.expect("the broker stops in time").expect("wait for it");
@@ -117,13 +117,13 @@ fn serve(ports: Ports, directory: &Path, settings: &[(&str, &str)]) -> Command {
 }
 
 /// Runs the program to its end.
-pub async fn siltstone(arguments: &[&str]) -> Output {
+pub(crate) async fn siltstone(arguments: &[&str]) -> Output {
     let command = Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
     timeout(PATIENCE, command).await.expect("the command ends in time").expect("run the program")
 }
 
 /// Runs it, expects success, returns its standard output.
-pub async fn siltstone_ok(arguments: &[&str]) -> String {
+pub(crate) async fn siltstone_ok(arguments: &[&str]) -> String {
     let output = siltstone(arguments).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {stderr}");

@@ -1,14 +1,17 @@
 //! The program as a person at a terminal meets it: the tour, and what it says when something is wrong.
 
-mod harness;
-
 use std::net::TcpListener;
 use std::time::Duration;
 
-use harness::{Broker, PATIENCE, Ports, siltstone, siltstone_ok};
+use crate::harness::{Broker, PATIENCE, Ports, siltstone, siltstone_ok};
 
 /// Nothing waits for the clock: whatever is written is uploaded soon.
-const SOON: &[(&str, &str)] = &[("upload.max.age.ms", "100"), ("log.segment.delete.delay.ms", "100"), ("log.retention.check.interval.ms", "100")];
+const SOON: &[(&str, &str)] = &[
+    ("upload.max.age.ms", "100"),
+    ("log.segment.delete.delay.ms", "100"),
+    ("log.retention.check.interval.ms", "100"),
+    ("metadata.snapshot.min.interval.ms", "100"),
+];
 
 /// Asks again until `found` says yes.
 async fn eventually(what: &str, mut found: impl AsyncFnMut() -> bool) {
