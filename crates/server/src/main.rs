@@ -119,6 +119,8 @@ impl Settings {
 const EXIT_USAGE: u8 = 2;
 /// The write-ahead log stopped after a failed write or sync: nothing restarts this by itself, a person looks at the disk first.
 const EXIT_WAL_STOPPED: u8 = 3;
+/// The write-ahead log is damaged or ends too early: a person decides whether to go on without what is missing (rule R11).
+const EXIT_WAL_DAMAGED: u8 = 4;
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
@@ -130,6 +132,8 @@ fn main() -> ExitCode {
                 ExitCode::from(EXIT_USAGE)
             } else if error.is::<serve::WalStopped>() {
                 ExitCode::from(EXIT_WAL_STOPPED)
+            } else if matches!(error.downcast_ref(), Some(wal::WalError::Damaged { .. })) {
+                ExitCode::from(EXIT_WAL_DAMAGED)
             } else {
                 ExitCode::FAILURE
             }

@@ -1,9 +1,8 @@
 //! The program as a person at a terminal meets it: the tour, and what it says when something is wrong.
 
 use std::net::TcpListener;
-use std::time::Duration;
 
-use crate::harness::{Broker, PATIENCE, Ports, siltstone, siltstone_ok};
+use crate::harness::{Broker, Ports, eventually, siltstone, siltstone_ok};
 
 /// Nothing waits for the clock: whatever is written is uploaded soon.
 const SOON: &[(&str, &str)] = &[
@@ -12,16 +11,6 @@ const SOON: &[(&str, &str)] = &[
     ("log.retention.check.interval.ms", "100"),
     ("metadata.snapshot.min.interval.ms", "100"),
 ];
-
-/// Asks again until `found` says yes.
-async fn eventually(what: &str, mut found: impl AsyncFnMut() -> bool) {
-    let asking = async {
-        while !found().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{what} did not happen in time"));
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tour_works_as_written() {

@@ -5,15 +5,15 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// The program under test.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_siltstone");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_siltstone");
 
 /// How long anything may take that the tests wait for. Generous: it only bounds a hang.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker that said it is ready.
 pub(crate) struct Broker {
@@ -48,9 +48,23 @@ impl Broker {
         }
     }
 
-    /// The same; what the process left behind if it ended instead.
+    /// Starts a broker to which no file may grow beyond `kib`: a write past that fails, as on a full or broken disk.
+    pub(crate) async fn start_with_file_limit(kib: u64, directory: &Path, settings: &[(&str, &str)]) -> Self {
+        let serve = serve(Ports::default(), directory, settings);
+        let mut limited = Command::new("sh");
+        // The limit is in blocks of 512 bytes; without the trap the signal would end the process before the write could fail.
+        limited.args(["-c", &format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kib), PROGRAM]).args(serve.as_std().get_args());
+        Self::ready(piped(&mut limited)).await.unwrap_or_else(|output| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// As [`Self::start_on`]; what the process left behind if it ended instead.
     pub(crate) async fn try_start(ports: Ports, directory: &Path, settings: &[(&str, &str)]) -> Result<Self, Output> {
-        let mut child = serve(ports, directory, settings).spawn().expect("start the program");
+        Self::ready(piped(&mut serve(ports, directory, settings))).await
+    }
+
+    /// Runs the command and waits until it says that the broker is ready.
+    async fn ready(command: &mut Command) -> Result<Self, Output> {
+        let mut child = command.spawn().expect("start the program");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut seen: [Option<String>; 3] = Default::default();
         loop {
@@ -91,9 +105,14 @@ impl Broker {
     }
 
     /// SIGTERM; returns the exit status and what it wrote to stderr.
-    pub(crate) async fn terminate(mut self) -> Output {
+    pub(crate) async fn terminate(self) -> Output {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()).expect("pids are 31 bits")).expect("not zero");
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal the broker");
+        self.ended().await
+    }
+
+    /// Waits until it ends; returns the exit status and what it wrote to stderr.
+    pub(crate) async fn ended(mut self) -> Output {
         let status = timeout(PATIENCE, self.child.wait()).await.expect("the broker stops in time").expect("wait for it");
         let mut stderr = Vec::new();
         if let Some(mut pipe) = self.child.stderr.take() {
@@ -112,8 +131,11 @@ fn serve(ports: Ports, directory: &Path, settings: &[(&str, &str)]) -> Command {
     for (key, value) in settings {
         command.arg("--set").arg(format!("{key}={value}"));
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
+}
+
+fn piped(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true)
 }
 
 /// Runs the program to its end.
@@ -122,10 +144,30 @@ pub(crate) async fn siltstone(arguments: &[&str]) -> Output {
     timeout(PATIENCE, command).await.expect("the command ends in time").expect("run the program")
 }
 
+/// The same with text on standard input.
+pub(crate) async fn siltstone_with_input(arguments: &[&str], input: &str) -> Output {
+    let mut child = piped(Command::new(PROGRAM).args(arguments)).stdin(Stdio::piped()).spawn().expect("start the program");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    // A program that ends without reading it all has said why.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    timeout(PATIENCE, child.wait_with_output()).await.expect("the command ends in time").expect("run the program")
+}
+
 /// Runs it, expects success, returns its standard output.
 pub(crate) async fn siltstone_ok(arguments: &[&str]) -> String {
     let output = siltstone(arguments).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {stderr}");
     String::from_utf8(output.stdout).expect("the output is text")
+}
+
+/// Asks again until `found` says yes.
+pub(crate) async fn eventually(what: &str, mut found: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !found().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{what} did not happen in time"));
 }

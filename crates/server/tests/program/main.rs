@@ -3,5 +3,7 @@
 
 mod cli;
 mod crash;
+mod faults;
 mod harness;
+mod rollback;
 mod tidy;
