@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)] // as in unit tests: a failure is a failure
 
 mod cli;
+mod connections;
 mod crash;
 mod faults;
 mod harness;
+mod retries;
 mod rollback;
 mod tidy;
