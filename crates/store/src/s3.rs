@@ -71,7 +71,7 @@ impl S3Store {
         random: Arc<Random>,
     ) -> Result<Self, OpenError> {
         let mut options = options.clone();
-        let (region, provider) = credentials::from_default_chain(options.region.take()).await;
+        let (region, provider) = credentials::from_default_chain(options.region.take(), options.endpoint.is_some()).await;
         options.region = region;
         let credentials = CachedCredentials::new(provider, clock);
         let store = Self::new(location, &options, credentials, random)?;

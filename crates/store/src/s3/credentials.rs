@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -23,11 +26,15 @@ const REFRESH_BEFORE: Duration = Duration::from_secs(5 * 60);
 /// A provider that does not answer is given up.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// Region and credentials as the AWS tools find them. A region that is given is not looked for: outside AWS that takes seconds.
-pub(super) async fn from_default_chain(region: Option<String>) -> (Option<String>, Option<SharedCredentialsProvider>) {
+/// Region and credentials as the AWS tools find them. The region of somebody's own endpoint is what the configuration says, if
+/// anything: the instance that the broker may run on knows nothing of it, and outside AWS asking for the instance takes seconds.
+pub(super) async fn from_default_chain(region: Option<String>, own_endpoint: bool) -> (Option<String>, Option<SharedCredentialsProvider>) {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
     if let Some(region) = region {
         loader = loader.region(Region::new(region));
+    } else if own_endpoint {
+        let configured = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new());
+        loader = loader.region(configured.or_else(ProfileFileRegionProvider::new()));
     }
     let config = loader.load().await;
     (config.region().map(ToString::to_string), config.credentials_provider())
