@@ -113,7 +113,7 @@ static void disk(const char *directory, double seconds)
     char path[4096], *block = malloc(1 << 20);
     for (int at = 0; at < 1 << 20; at += 8)
         *(uint64_t *)(block + at) = next_random();
-    snprintf(path, sizeof path, "%s/disk", directory);
+    snprintf(path, sizeof path, "%s/append", directory);
     int file = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
     if (file < 0)
         die(path);
