@@ -12,7 +12,7 @@ pub enum ClientError {
     #[error("{0:?} is not an address: write host:port, several separated by commas")]
     Address(String),
     /// No connection.
-    #[error("cannot connect to {address}: {reason}; is a broker listening there?")]
+    #[error("cannot connect to {address}: {reason}")]
     Connect {
         /// Where to.
         address: String,
