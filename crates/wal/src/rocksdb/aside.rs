@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// The name under which an opening keeps the copy until it has ended well.
 const RECOVERY: &str = "recovery";
 
+/// The name under which a damaged database is read: RocksDB changes what it opens.
+const SALVAGE: &str = "salvage";
+
 /// Makes the copy of `db` as `<dir>/recovery`, whole or not at all.
 pub(crate) fn set_aside(dir: &Path, db: &Path) -> io::Result<()> {
     copy(db, &dir.join(RECOVERY))
@@ -32,7 +35,33 @@ pub(crate) fn roll_back(dir: &Path, db: &Path) -> io::Result<()> {
         restore(&copy, db)?;
         forget(dir)?;
     }
+    remove_if_there(&dir.join(SALVAGE))?;
     remove_if_there(&unfinished(&copy))
+}
+
+/// A database that holds what `copy` holds, for reading what is left of it. Goes with the next [`roll_back`].
+pub(crate) fn begin_salvage(dir: &Path, copy: &Path) -> io::Result<PathBuf> {
+    let salvage = dir.join(SALVAGE);
+    restore(copy, &salvage)?;
+    Ok(salvage)
+}
+
+/// An empty directory for what [`replace`] puts in place of the database.
+pub(crate) fn begin_replacement(dir: &Path) -> io::Result<PathBuf> {
+    let target = unfinished(&dir.join(RECOVERY));
+    remove_if_there(&target)?;
+    fs::create_dir(&target)?;
+    Ok(target)
+}
+
+/// Makes `db` what the replacement holds: all of it or nothing, whenever a crash comes, as an opening that did not end is undone.
+pub(crate) fn replace(dir: &Path, db: &Path) -> io::Result<()> {
+    let copy = dir.join(RECOVERY);
+    let replacement = unfinished(&copy);
+    sync_logs(&replacement)?;
+    fs::rename(&replacement, &copy)?;
+    sync_dir(dir)?;
+    roll_back(dir, db)
 }
 
 /// Makes `db` what `copy` holds; may be repeated after a crash.
@@ -63,15 +92,15 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Syncs every WAL file and its directory. What a killed process left in the page cache counts as recovered only afterwards.
+/// Syncs every WAL file and its directory, while RocksDB is closed. What a killed process left in the page cache is read only
+/// afterwards, and from the disk: where the sync of an earlier process failed, the kernel may take pages for clean that it never
+/// wrote, so that this sync succeeds and proves nothing. Without its cached pages, the file reads as a power cut would leave it.
 pub(crate) fn sync_logs(db: &Path) -> io::Result<()> {
     for file in files(db)?.into_iter().filter(|file| extension(file) == Some("log")) {
-        match File::open(&file) {
-            Ok(log) => log.sync_data()?,
-            // RocksDB deletes WAL files that back nothing in the background.
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-            Err(err) => return Err(err),
-        }
+        let log = File::open(&file)?;
+        log.sync_data()?;
+        // Only advice: where the kernel knows none, nothing is lost but that certainty.
+        let _ = rustix::fs::fadvise(&log, 0, None, rustix::fs::Advice::DontNeed);
     }
     sync_dir(db)
 }

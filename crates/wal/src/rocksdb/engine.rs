@@ -183,10 +183,6 @@ impl Batch<'_> {
         self.writes.put_cf(generation, key, value);
     }
 
-    pub(crate) fn delete(&mut self, generation: &Handle<'_>, key: &[u8]) {
-        self.writes.delete_cf(generation, key);
-    }
-
     pub(crate) fn put_control(&mut self, key: &[u8], value: &[u8]) {
         self.writes.put_cf(&self.engine.control(), key, value);
     }
@@ -226,7 +222,8 @@ fn database_options(settings: &Settings, mode: Mode) -> Options {
     let skip = mode == Mode::Salvage { skip: true };
     options.set_wal_recovery_mode(if skip { DBRecoveryMode::SkipAnyCorruptedRecord } else { DBRecoveryMode::PointInTime });
     options.set_recycle_log_file_num(if settings.recycle { RECYCLED_FILES } else { 0 });
-    ffi::track_and_verify_wals(&mut options, mode == Mode::Normal);
+    // A recycled file may be longer than what was written to it, which RocksDB would take for damage.
+    ffi::track_and_verify_wals(&mut options, mode == Mode::Normal && !settings.recycle);
     ffi::avoid_flush_during_recovery(&mut options, mode == Mode::Normal);
     let memtables = usize::try_from(settings.memtable_bytes).unwrap_or(usize::MAX);
     if memtables < usize::MAX {

@@ -12,8 +12,8 @@ use types::Lsn;
 
 use crate::codec::{self, KEY_LEN, PREFIX_LEN};
 
-const BLOCK_LEN: usize = 32 * 1024;
-const HEADER_LEN: usize = 7;
+pub(crate) const BLOCK_LEN: usize = 32 * 1024;
+pub(crate) const HEADER_LEN: usize = 7;
 /// With the file's number, so that a recycled file's old content is told apart.
 const RECYCLABLE_HEADER_LEN: usize = 11;
 /// Sequence and count before a write batch's first operation.
@@ -91,14 +91,15 @@ fn read_block(mut block: &[u8], number: u64, prefix: &mut Prefix, evidence: &mut
     }
 }
 
-struct Fragment<'a> {
+/// A record of the file: a whole write, or a part of one.
+pub(crate) struct Fragment<'a> {
     payload: &'a [u8],
-    first: bool,
-    last: bool,
+    pub(crate) first: bool,
+    pub(crate) last: bool,
 }
 
 /// The record that `block` begins with and what follows it; `None` at the end of the block or at damage.
-fn split_record(block: &[u8], number: u64) -> Option<(Fragment<'_>, &[u8])> {
+pub(crate) fn split_record(block: &[u8], number: u64) -> Option<(Fragment<'_>, &[u8])> {
     let header = block.get(..HEADER_LEN)?;
     let stored = u32::from_le_bytes(codec::array(header, 0));
     let len = usize::from(u16::from_le_bytes(codec::array(header, 4)));
@@ -128,7 +129,7 @@ fn split_record(block: &[u8], number: u64) -> Option<(Fragment<'_>, &[u8])> {
 }
 
 /// As RocksDB stores a checksum, so that a checksum over bytes that hold checksums is not degenerate.
-fn mask(crc: u32) -> u32 {
+pub(crate) fn mask(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xA282_EAD8)
 }
 

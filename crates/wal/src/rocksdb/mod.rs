@@ -26,6 +26,7 @@ mod engine;
 mod faults;
 mod ffi;
 mod log_file;
+mod manifest;
 
 use std::io;
 use std::path::Path;
@@ -64,7 +65,8 @@ pub struct Options {
     pub tail: TailLimits,
     /// Memory for RocksDB's memtables. A backlog above it goes to SST files, written a second time.
     pub memtable_bytes: u64,
-    /// Overwrite old WAL files instead of making new ones: faster, because a sync then changes no file size.
+    /// Overwrite old WAL files instead of making new ones: faster, because a sync then changes no file size. After some power cuts
+    /// such a log has to be opened by hand, so this is off; `docs/decisions` has the reasons.
     pub recycle: bool,
     /// Free bytes on the disk below which appends are [`WalError::DiskFull`]: what uploading, publishing and RocksDB itself need to
     /// make room again.

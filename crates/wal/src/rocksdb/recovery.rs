@@ -2,9 +2,9 @@
 //! found whole.
 //!
 //! 1. The directory is locked, its identity read, an opening that did not end undone.
-//! 2. The database's files are set aside (hard links), then RocksDB replays its WAL files.
-//! 3. Every WAL file and the directory is synced: what a killed process left in the page cache must not be served, or used to call
-//!    a retry a duplicate, and then be lost to a power cut (rule R1).
+//! 2. The database's files are set aside (hard links). Every WAL file and the directory is synced: what a killed process left in the
+//!    page cache must not be served, or used to call a retry a duplicate, and then be lost to a power cut (rule R1).
+//! 3. RocksDB replays its WAL files.
 //! 4. Every generation is read: dense LSNs, seals that match, no entry that cannot be decoded.
 //! 5. The end is compared with everything that says how far the log was synced (rule R11).
 //! 6. What the last run left open is sealed, a new generation begins, the copy is forgotten.
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
@@ -25,7 +26,7 @@ use super::control::{Control, ControlWrites, Seal};
 use super::engine::{Engine, Mode, Settings};
 use super::log_file::{self, Evidence};
 use super::shared::{Chores, Generation, Generations, Queue, Shared, SyncState};
-use super::{Options, aside};
+use super::{Options, aside, manifest};
 use crate::codec::{self, Decoded};
 use crate::mark::MarkFile;
 use crate::tail::Tail;
@@ -60,19 +61,9 @@ pub(crate) fn open(dir: &Path, options: Options, progress: &mut dyn FnMut(u64, u
     let total = aside::recoverable_bytes(&db).map_err(failed)?;
     progress(0, total);
     aside::set_aside(dir, &db).map_err(failed)?;
-    let opened = Engine::open(&db, &settings, Mode::Normal).map_err(|err| engine_error(dir, &err)).and_then(|engine| {
-        aside::sync_logs(&db).map_err(failed)?;
-        let mut tail = Tail::new(options.tail);
-        let mut read = read_log(&engine, &mut |lsn, entry| tail.push(lsn, entry), &mut |done| progress(done.min(total), total))
-            .map_err(|detail| WalError::Damaged { detail })?;
-        if read.accepted.is_none() {
-            check_end(dir, &mark, read.end)?;
-        }
-        begin(&engine, &settings, &mut read).map_err(|err| engine_error(dir, &err))?;
-        Ok((engine, tail, read))
-    });
-    let (engine, tail, read) = match opened {
-        Ok(opened) => opened,
+    let mut tail = Tail::new(options.tail);
+    let (engine, read) = match replay(dir, &settings, &mark, &mut tail, &mut |done| progress(done.min(total), total)) {
+        Ok(replayed) => replayed,
         Err(refused) => {
             // RocksDB has begun new files; the next opening must see what this one saw.
             aside::roll_back(dir, &db).map_err(failed)?;
@@ -85,6 +76,29 @@ pub(crate) fn open(dir: &Path, options: Options, progress: &mut dyn FnMut(u64, u
     let shared = share(dir, id, options, settings, lock, engine, tail, read);
     shared.look_at_free_space();
     Ok(Recovered { shared, open_generation, mark })
+}
+
+/// Steps 2 to 6: whatever goes wrong here is undone.
+fn replay(
+    dir: &Path,
+    settings: &Settings,
+    mark: &MarkFile,
+    tail: &mut Tail,
+    done: &mut dyn FnMut(u64),
+) -> Result<(Engine, ReadLog), WalError> {
+    let db = database_dir(dir);
+    let failed = |err: io::Error| open_error(dir, err);
+    let engine_failed = |err| engine_error(dir, &err);
+    aside::sync_logs(&db).map_err(failed)?;
+    manifest::cut_torn_end(&db).map_err(failed)?;
+    let engine = Engine::open(&db, settings, Mode::Normal).map_err(engine_failed)?;
+    let read = read_log(&engine, &mut |lsn, entry| tail.push(lsn, entry), done);
+    let mut read = read.map_err(|detail| WalError::Damaged { detail })?;
+    if read.accepted.is_none() {
+        check_end(dir, mark, read.end)?;
+    }
+    begin(&engine, settings, &mut read).map_err(engine_failed)?;
+    Ok((engine, read))
 }
 
 /// What the control rows and generations hold together.
@@ -123,7 +137,7 @@ pub(crate) fn read_log(engine: &Engine, entry: &mut dyn FnMut(Lsn, Arc<Entry>), 
     let mut read_bytes = 0;
     let mut read = |number: u64, expected: &mut Lsn| -> Result<Seal, String> {
         let mut seal = Seal::empty(*expected);
-        read_generation(engine, number, expected, &mut |lsn, decoded| {
+        read_generation(engine, number, expected, &mut |lsn, _, decoded| {
             seal.add(lsn, decoded.checksum, decoded.batch_len);
             read_bytes += decoded.batch_len as u64;
             if let Some(decoded) = decoded.entry {
@@ -158,9 +172,12 @@ pub(crate) fn read_log(engine: &Engine, entry: &mut dyn FnMut(Lsn, Arc<Entry>), 
     Ok(ReadLog { seals: control.sealed, active, active_seal, start, end: expected, accepted: control.accepted, unused })
 }
 
+/// Is given an entry: its LSN, its bytes, and what they say.
+type Each<'a> = dyn FnMut(Lsn, &Bytes, Decoded) + 'a;
+
 /// Gives every entry of a generation to `each`. Stops at the first that cannot be decoded or that is not the next: an entry is never
 /// skipped (trap T9). `expected` is the LSN of the next entry, before and after.
-pub(crate) fn read_generation(engine: &Engine, number: u64, expected: &mut Lsn, each: &mut dyn FnMut(Lsn, Decoded)) -> Result<(), String> {
+pub(crate) fn read_generation(engine: &Engine, number: u64, expected: &mut Lsn, each: &mut Each<'_>) -> Result<(), String> {
     let Some(mut rows) = engine.rows(number, Lsn::ZERO) else {
         return Err(format!("generation {number} has no column family"));
     };
@@ -171,7 +188,7 @@ pub(crate) fn read_generation(engine: &Engine, number: u64, expected: &mut Lsn, 
         let decoded = codec::decode(key, &value).map_err(|err| format!("LSN {lsn}: {err}"))?;
         check_follows(*expected, lsn, decoded.entry.as_ref())?;
         *expected = lsn.next();
-        each(lsn, decoded);
+        each(lsn, &value, decoded);
     }
     Ok(())
 }
@@ -301,7 +318,8 @@ pub(crate) fn lock(dir: &Path) -> Result<File, WalError> {
 /// Reads the log's id, or makes one where there is no log.
 fn identify(dir: &Path, db: &Path, options: &Options) -> Result<WalId, WalError> {
     let refused = |detail: String| WalError::Open { path: dir.display().to_string(), detail };
-    if let Some(id) = identity::read(dir).map_err(refused)? {
+    let unreadable = |detail: String| refused(format!("{detail}; restore it, or use another directory"));
+    if let Some(id) = identity::read(dir).map_err(unreadable)? {
         return Ok(id);
     }
     if db.exists() {
@@ -317,7 +335,10 @@ pub(crate) fn open_error(dir: &Path, err: io::Error) -> WalError {
 }
 
 pub(crate) fn engine_error(dir: &Path, err: &::rocksdb::Error) -> WalError {
+    // A file that another one names and that is gone is reported as any failed call; the text is all that tells it apart.
+    let missing = err.kind() == ::rocksdb::ErrorKind::IOError && err.as_ref().contains("No such file or directory");
     match err.kind() {
+        _ if missing => WalError::Damaged { detail: err.to_string() },
         ::rocksdb::ErrorKind::Corruption => WalError::Damaged { detail: err.to_string() },
         _ => WalError::Open { path: dir.display().to_string(), detail: err.to_string() },
     }
