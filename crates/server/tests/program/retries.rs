@@ -1,6 +1,6 @@
 //! A producer that did not hear an answer sends again, whatever became of the broker meanwhile (rule R19, trap T3).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use client::{Codec, Connection, ConnectionOptions};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -8,6 +8,7 @@ use protocol::messages::produce_response::PartitionProduceResponse;
 use protocol::messages::{InitProducerIdRequest, ProduceRequest, TopicName};
 use protocol::{ErrorCode, StrBytes};
 use records::BatchBuilder;
+use runtime::{Clock, SystemClock};
 use types::Timestamp;
 
 use crate::harness::{Broker, Ports, eventually, siltstone_ok};
@@ -33,8 +34,7 @@ impl Repeater {
                 connection.request(4, &request).await.unwrap().producer_id.0
             }
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        Self { connection, producer, now: Timestamp(i64::try_from(now.as_millis()).unwrap()) }
+        Self { connection, producer, now: Timestamp(SystemClock.wall_ms()) }
     }
 
     /// Sends the batch with that number; the same every time.
