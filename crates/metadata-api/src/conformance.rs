@@ -1,1 +1,299 @@
-//! What every [`crate::MetadataClient`] must do.
+//! The contract of [`MetadataClient`] as checks that every transport and every double must pass.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use types::{
+    BrokerEpoch, BrokerId, ClusterId, Durability, EpochStart, LeaderEpoch, Lsn, MinTimestamp, ObjectKey, ObjectNumber, ObjectOrigin,
+    Offset, ProducerBatch, ProducerWindow, PublishSequence, Revision, SegmentFlags, SegmentRef, Timestamp, TopicId, TopicPartition, WalId,
+};
+
+use crate::{
+    AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, Endpoint, HeartbeatRequest, MetadataClient,
+    MetadataError, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta, PublishRequest, PublishedObject, RegisterBroker,
+    Registration, Run,
+};
+
+/// No check waits longer for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BROKER: BrokerId = BrokerId(1);
+
+/// Runs the suite against a service without brokers and topics. The objects that it publishes need not exist.
+///
+/// # Panics
+/// Where the client breaks the contract.
+pub async fn check(client: Arc<dyn MetadataClient>) {
+    let client = client.as_ref();
+    let registration = registers_a_broker(client).await;
+    let topic = creates_topics(client).await;
+    publishes(client, &registration, topic).await;
+    finds_segments(client, topic).await;
+    moves_log_starts(client, &registration, topic).await;
+    changes_topics(client, topic).await;
+    gives_out_producer_ids(client).await;
+    hands_over_what_was_published(client, &registration, topic).await;
+    elects_and_resigns(client, topic).await;
+}
+
+fn register_request() -> RegisterBroker {
+    RegisterBroker {
+        broker: BROKER,
+        wal: WalId::from_bytes([1; 16]),
+        cluster: None,
+        endpoints: vec![Endpoint { listener: "PLAINTEXT".to_owned(), host: "localhost".to_owned(), port: 9092 }],
+        rack: Some("a".to_owned()),
+        revision_seen: Revision(0),
+        unpublished: Vec::new(),
+    }
+}
+
+/// The image, once it is as `wanted`.
+async fn image(client: &dyn MetadataClient, what: &str, wanted: impl FnMut(&Arc<ClusterImage>) -> bool) -> Arc<ClusterImage> {
+    let mut image = client.image();
+    let found = tokio::time::timeout(PATIENCE, image.wait_for(wanted)).await;
+    found.unwrap_or_else(|_| panic!("the image never showed {what}")).expect("the client feeds its image").clone()
+}
+
+async fn registers_a_broker(client: &dyn MetadataClient) -> Registration {
+    let theirs = ClusterId::from_bytes([9; 16]);
+    let foreign = client.register_broker(RegisterBroker { cluster: Some(theirs), ..register_request() }).await;
+    assert!(matches!(foreign, Err(MetadataError::WrongCluster { theirs: found, .. }) if found == theirs), "{foreign:?}");
+    let seen = Revision(u64::MAX);
+    let ahead = client.register_broker(RegisterBroker { revision_seen: seen, ..register_request() }).await;
+    assert!(matches!(ahead, Err(MetadataError::RolledBack { seen: found, .. }) if found == seen), "{ahead:?}");
+    let never = TopicPartition::new(TopicId::from_bytes([8; 16]), 0);
+    let foreign = client.register_broker(RegisterBroker { unpublished: vec![(never, Offset(1))], ..register_request() }).await;
+    assert_eq!(foreign, Err(MetadataError::UnknownTopic { topic: never.topic }));
+
+    let registration = client.register_broker(register_request()).await.expect("registers");
+    assert_eq!((registration.last_published, registration.synced_seen), (Lsn::ZERO, Lsn::ZERO));
+    assert_eq!(registration.partitions, []);
+    let twin = client.register_broker(RegisterBroker { wal: WalId::from_bytes([2; 16]), ..register_request() }).await;
+    assert_eq!(twin, Err(MetadataError::DuplicateBroker { broker: BROKER }));
+    let image = image(client, "the broker", |image| image.brokers.contains_key(&BROKER)).await;
+    let broker = &image.brokers[&BROKER];
+    assert_eq!((broker.epoch, broker.alive, broker.rack.as_deref()), (registration.epoch, true, Some("a")));
+    assert_eq!((&broker.endpoints, image.cluster_id), (&register_request().endpoints, registration.cluster));
+
+    let beat = |epoch| HeartbeatRequest { broker: BROKER, epoch, synced: Lsn(3), unoffloaded_bytes: 7 };
+    let answer = client.heartbeat(beat(registration.epoch)).await.expect("answers");
+    assert!(registration.revision <= answer.revision);
+    let stale = BrokerEpoch(registration.epoch.0 - 1);
+    let fenced = MetadataError::Fenced { broker: BROKER, epoch: stale, current: registration.epoch };
+    assert_eq!(client.heartbeat(beat(stale)).await, Err(fenced));
+    registration
+}
+
+fn create_request(name: &str) -> CreateTopic {
+    CreateTopic {
+        name: name.to_owned(),
+        partitions: 2,
+        replication_factor: 1,
+        configs: BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]),
+        durability: Durability::Object,
+        validate_only: false,
+    }
+}
+
+async fn creates_topics(client: &dyn MetadataClient) -> TopicId {
+    let checked = client.create_topic(CreateTopic { validate_only: true, ..create_request("orders") }).await.expect("checks");
+    assert_eq!(checked.topic, TopicId::default());
+    let created = client.create_topic(create_request("orders")).await.expect("creates");
+    assert_ne!(created.topic, TopicId::default());
+    assert_eq!(client.create_topic(create_request("orders")).await, Err(MetadataError::TopicExists { name: "orders".to_owned() }));
+    let name = client.create_topic(create_request("no/name")).await;
+    assert!(matches!(name, Err(MetadataError::InvalidTopicName { .. })), "{name:?}");
+    let count = client.create_topic(CreateTopic { partitions: 0, ..create_request("x") }).await;
+    assert!(matches!(count, Err(MetadataError::InvalidPartitions { .. })), "{count:?}");
+    let factor = client.create_topic(CreateTopic { replication_factor: 0, ..create_request("x") }).await;
+    assert!(matches!(factor, Err(MetadataError::InvalidReplicationFactor { .. })), "{factor:?}");
+    let image = image(client, "the topic", |image| image.topic_named("orders").is_some()).await;
+    let topic = image.topic_named("orders").expect("waited for");
+    assert_eq!((topic.id, topic.config_revision, topic.partitions.len()), (created.topic, created.revision, 2));
+    assert_eq!((topic.replication_factor, &topic.configs), (1, &create_request("orders").configs));
+    for partition in &topic.partitions {
+        assert_eq!((partition.leader, partition.leader_epoch, partition.durability), (Some(BROKER), LeaderEpoch(0), Durability::Object));
+        assert_eq!((partition.owner, &partition.replicas[..]), (WalId::from_bytes([1; 16]), &[BROKER][..]));
+    }
+    created.topic
+}
+
+fn producer() -> ProducerDelta {
+    let batch = ProducerBatch {
+        first_sequence: i32::MAX,
+        last_sequence: 3,
+        base_offset: Offset(5),
+        last_offset: Offset(9),
+        append_time: Timestamp(1_000),
+    };
+    let window = ProducerWindow {
+        epoch: 4,
+        batches: [batch].into(),
+        coordinator_epoch: -1,
+        open_transaction: None,
+        last_append_time: Timestamp(i64::MAX),
+    };
+    ProducerDelta { producer: 77, window }
+}
+
+fn segment(object: ObjectKey, base: i64, end: i64, timestamp: i64) -> SegmentRef {
+    SegmentRef {
+        base: Offset(base),
+        end: Offset(end),
+        object,
+        position: 64,
+        bytes: 500,
+        index_bytes: 20,
+        records: 3,
+        batches: 2,
+        max_timestamp: Timestamp(timestamp),
+        min_timestamp: MinTimestamp { value: Timestamp(timestamp - 1), exact: false },
+        append_times: (Timestamp(timestamp), Timestamp(timestamp + 5)),
+        leader_epochs: vec![EpochStart { epoch: LeaderEpoch(0), offset: Offset(base) }],
+        stable_end: Offset(end),
+        aborted: 0,
+        flags: SegmentFlags(0b11),
+        state_from: Offset(0),
+        origin: ObjectOrigin::Range,
+        offset_shift: 0,
+        leader_epoch: None,
+        added: Revision(0),
+    }
+}
+
+/// Ten offsets of partition 0 and as many, one too high, of partition 1.
+fn publish_request(registration: &Registration, topic: TopicId, sequence: u64, timestamp: i64) -> PublishRequest {
+    let number = ObjectNumber(sequence);
+    let key = ObjectKey::Shared { broker: BROKER, epoch: registration.epoch, number };
+    let part = |partition, base, end| PartitionPublish {
+        partition: TopicPartition::new(topic, partition),
+        segment: segment(key, base, end, timestamp),
+        runs: vec![Run { leader_epoch: LeaderEpoch(0), base: Offset(base), end: Offset(end) }],
+        gap: false,
+        producers: vec![producer()],
+    };
+    let base = i64::try_from(sequence - 1).expect("small") * 10;
+    PublishRequest {
+        broker: BROKER,
+        epoch: registration.epoch,
+        sequence: PublishSequence(sequence),
+        object: Some(PublishedObject { key, length: 10_000, crc: u32::MAX }),
+        first_lsn: Lsn(sequence * 100),
+        end_lsn: Lsn(sequence * 100 + 50),
+        object_floor: ObjectNumber(0),
+        synced: Lsn(0),
+        partitions: vec![part(0, base, base + 10), part(1, 1, 11)],
+    }
+}
+
+async fn publishes(client: &dyn MetadataClient, registration: &Registration, topic: TopicId) {
+    let request = publish_request(registration, topic, 1, 1_000);
+    let answer = client.publish(request.clone()).await.expect("publishes");
+    let wrong_offset = PartitionVerdict::Refused(PartitionRefusal::WrongOffset { next_offset: Offset(0) });
+    assert_eq!(answer.verdicts, [PartitionVerdict::Accepted { next_offset: Offset(10) }, wrong_offset.clone()]);
+    assert_eq!(client.publish(request.clone()).await.as_ref(), Ok(&answer), "a repeat is answered as the first");
+    let changed = client.publish(PublishRequest { end_lsn: Lsn(151), ..request.clone() }).await;
+    assert!(matches!(changed, Err(MetadataError::Invalid { .. })), "{changed:?}");
+    let stranger = client.publish(PublishRequest { epoch: BrokerEpoch(1), sequence: PublishSequence(2), ..request }).await;
+    assert!(matches!(stranger, Err(MetadataError::Fenced { .. })), "{stranger:?}");
+    let answer = client.publish(publish_request(registration, topic, 2, 500)).await.expect("publishes");
+    assert_eq!(answer.verdicts, [PartitionVerdict::Accepted { next_offset: Offset(20) }, wrong_offset]);
+}
+
+async fn finds_segments(client: &dyn MetadataClient, topic: TopicId) {
+    let partition = TopicPartition::new(topic, 0);
+    let page = client.segments(partition, Offset(0), 1).await.expect("answers");
+    assert_eq!((page.log_start, page.next_offset, page.more, page.segments.len()), (Offset(0), Offset(20), true, 1));
+    let first = &page.segments[0];
+    assert!(Revision(0) < first.added && first.added <= page.revision);
+    assert_eq!(*first, SegmentRef { added: first.added, ..segment(first.object, 0, 10, 1_000) }, "as it was published");
+    let page = client.segments(partition, Offset(15), 10).await.expect("answers");
+    assert_eq!((page.more, page.segments.iter().map(|segment| segment.base).collect::<Vec<_>>()), (false, vec![Offset(10)]));
+    assert_eq!(client.segments(partition, Offset(20), 10).await.expect("answers").segments, []);
+    let at = client.segment_at(partition, Timestamp(400)).await.expect("answers");
+    assert_eq!(at.segments[0].base, Offset(0));
+    assert_eq!(client.segment_at(partition, Timestamp(1_001)).await.expect("answers").segments, []);
+    assert_eq!(client.segment_of_max_timestamp(partition).await.expect("answers").segments[0].base, Offset(0));
+    let absent = client.segments(TopicPartition::new(topic, 2), Offset(0), 1).await;
+    assert_eq!(absent, Err(MetadataError::UnknownPartition { topic, partition: 2 }));
+    let absent = TopicPartition::new(TopicId::from_bytes([8; 16]), 0);
+    assert_eq!(client.segment_at(absent, Timestamp(0)).await, Err(MetadataError::UnknownTopic { topic: absent.topic }));
+}
+
+async fn moves_log_starts(client: &dyn MetadataClient, registration: &Registration, topic: TopicId) {
+    let request = |log_start| AdvanceLogStart {
+        broker: BROKER,
+        epoch: registration.epoch,
+        partition: TopicPartition::new(topic, 0),
+        log_start: Offset(log_start),
+    };
+    assert_eq!(client.advance_log_start(request(5)).await, Ok(Offset(5)));
+    assert_eq!(client.advance_log_start(request(3)).await, Ok(Offset(5)), "it never goes back");
+    let above = client.advance_log_start(request(21)).await;
+    assert!(matches!(above, Err(MetadataError::Invalid { .. })), "{above:?}");
+    assert_eq!(client.segments(TopicPartition::new(topic, 0), Offset(0), 1).await.expect("answers").log_start, Offset(5));
+}
+
+async fn changes_topics(client: &dyn MetadataClient, topic: TopicId) {
+    let grow = |total, validate_only| CreatePartitions { topic, total, durability: Durability::Wal, validate_only };
+    client.create_partitions(grow(3, true)).await.expect("checks");
+    client.create_partitions(grow(3, false)).await.expect("grows");
+    let less = client.create_partitions(grow(2, false)).await;
+    assert!(matches!(less, Err(MetadataError::InvalidPartitions { .. })), "{less:?}");
+    let grown = image(client, "the third partition", |image| image.topics[&topic].partitions.len() == 3).await;
+    assert_eq!(grown.topics[&topic].partitions[2].durability, Durability::Wal);
+
+    let alter = |expected| AlterTopicConfigs { topic, expected, configs: BTreeMap::new() };
+    let expected = grown.topics[&topic].config_revision;
+    client.alter_topic_configs(alter(expected)).await.expect("alters");
+    assert_eq!(client.alter_topic_configs(alter(expected)).await, Err(MetadataError::ConfigConflict { topic }));
+    image(client, "the new configs", |image| image.topics[&topic].configs.is_empty()).await;
+
+    let other = client.create_topic(create_request("other")).await.expect("creates").topic;
+    client.delete_topic(other).await.expect("deletes");
+    assert_eq!(client.delete_topic(other).await, Err(MetadataError::UnknownTopic { topic: other }));
+    let again = client.create_topic(create_request("other")).await.expect("creates").topic;
+    let shown = image(client, "the topic that came again", |image| image.topics.contains_key(&again)).await;
+    assert!(!shown.topics.contains_key(&other) && shown.topic_named("other").map(|topic| topic.id) == Some(again));
+}
+
+async fn gives_out_producer_ids(client: &dyn MetadataClient) {
+    let first = client.allocate_producer_ids(10).await.expect("allocates");
+    let second = client.allocate_producer_ids(1).await.expect("allocates");
+    assert_eq!((first.end - first.start, second.end - second.start), (10, 1));
+    assert!(first.end <= second.start, "{first:?}, then {second:?}");
+    let none = client.allocate_producer_ids(0).await;
+    assert!(matches!(none, Err(MetadataError::Invalid { .. })), "{none:?}");
+}
+
+async fn hands_over_what_was_published(client: &dyn MetadataClient, before: &Registration, topic: TopicId) {
+    let unpublished = vec![(TopicPartition::new(topic, 0), Offset(25))];
+    let request = RegisterBroker { unpublished, cluster: Some(before.cluster), ..register_request() };
+    let registration = client.register_broker(request).await.expect("registers again");
+    assert!(before.epoch < registration.epoch && registration.epoch.0 <= registration.revision.0);
+    assert_eq!((registration.last_published, registration.synced_seen), (Lsn(249), Lsn(3)));
+    let handed: Vec<_> = registration.partitions.iter().filter(|state| state.partition.topic == topic).collect();
+    assert_eq!(handed.len(), 3);
+    let state = handed[0];
+    assert_eq!((state.log_start, state.next_offset, state.leader_epoch), (Offset(5), Offset(20), LeaderEpoch(1)));
+    assert_eq!(state.epochs, [EpochStart { epoch: LeaderEpoch(0), offset: Offset(0) }]);
+    assert_eq!((state.durability, state.producers.get(77)), (Durability::Object, Some(&producer().window)));
+    let fenced = client.publish(publish_request(before, topic, 3, 0)).await;
+    assert!(matches!(fenced, Err(MetadataError::Fenced { current, .. }) if current == registration.epoch), "{fenced:?}");
+    image(client, "the new leader epoch", |image| image.topics[&topic].partitions[0].leader_epoch == LeaderEpoch(1)).await;
+}
+
+async fn elects_and_resigns(client: &dyn MetadataClient, topic: TopicId) {
+    let partition = TopicPartition::new(topic, 0);
+    client.elect_unclean(vec![partition]).await.expect("a leader that is there stays");
+    let state = client.image().borrow().partition(partition).cloned();
+    assert_eq!(state.map(|state| state.leader_epoch), Some(LeaderEpoch(1)));
+    let epoch = client.image().borrow().brokers[&BROKER].epoch;
+    let resigned = client.resign_broker(BROKER, epoch).await.expect("resigns");
+    assert_eq!(client.resign_broker(BROKER, epoch).await, Ok(resigned), "a repeat is answered");
+    let image = image(client, "that the broker is gone", |image| !image.brokers[&BROKER].alive).await;
+    assert_eq!(image.topics[&topic].partitions[0].leader, None);
+    let nobody = client.elect_unclean(vec![partition]).await;
+    assert!(matches!(nobody, Err(MetadataError::Unavailable { .. })), "{nobody:?}");
+}

@@ -41,7 +41,7 @@ pub enum MetadataError {
         /// The caller's.
         theirs: ClusterId,
     },
-    /// The journal ends below what the caller has already seen (CORRECTNESS R8).
+    /// The journal ends below what the caller has already seen (rule R8).
     #[error("metadata was rolled back: it ends at revision {current}, this broker has seen {seen}; restore the newer metadata directory")]
     RolledBack {
         /// Newest revision of the service.

@@ -64,7 +64,11 @@ impl GrpcClient<Channel> {
     pub fn connect(url: String, deadline: Duration) -> Result<Self, MetadataError> {
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|err| MetadataError::Invalid { detail: format!("metadata.url must be http://host:port, got {url}: {err}") })?
-            .connect_timeout(deadline);
+            .connect_timeout(deadline)
+            // The image stream has no deadline: without pings it would wait for ever on a host that vanished.
+            .http2_keep_alive_interval(deadline)
+            .keep_alive_timeout(deadline)
+            .keep_alive_while_idle(true);
         Ok(Self::over(endpoint.connect_lazy(), deadline))
     }
 }

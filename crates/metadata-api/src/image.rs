@@ -43,7 +43,7 @@ pub struct PartitionImage {
     pub owner: WalId,
     /// Brokers shown as replicas; the first is preferred. As many as the topic's replication factor where there are enough.
     pub replicas: Vec<BrokerId>,
-    /// The level in force (CORRECTNESS R5), which may lag behind the topic's config.
+    /// The level in force (rule R5), which may lag behind the topic's config.
     pub durability: Durability,
 }
 

@@ -40,7 +40,7 @@ pub struct PartitionPublish {
     pub producers: Vec<ProducerDelta>,
 }
 
-/// One uploaded object. Sent again with the same sequence and content it is answered, never redone (CORRECTNESS R12).
+/// One uploaded object. Sent again with the same sequence and content it is answered, never redone (rule R12).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PublishRequest {
     /// Who publishes.
@@ -55,9 +55,9 @@ pub struct PublishRequest {
     pub first_lsn: Lsn,
     /// LSN after the range.
     pub end_lsn: Lsn,
-    /// Objects of this epoch with a lower number that are not published yet never will be (CORRECTNESS R6).
+    /// Objects of this epoch with a lower number that are not published yet never will be (rule R6).
     pub object_floor: ObjectNumber,
-    /// Highest LSN synced, for CORRECTNESS R11.
+    /// Highest LSN synced, for rule R11.
     pub synced: Lsn,
     /// Sorted by partition, each at most once.
     pub partitions: Vec<PartitionPublish>,

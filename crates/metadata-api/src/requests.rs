@@ -22,7 +22,7 @@ pub struct RegisterBroker {
     pub endpoints: Vec<Endpoint>,
     /// `broker.rack`.
     pub rack: Option<String>,
-    /// The highest metadata revision its WAL has seen: a journal that ends below was rolled back (CORRECTNESS R8).
+    /// The highest metadata revision its WAL has seen: a journal that ends below was rolled back (rule R8).
     pub revision_seen: Revision,
     /// Partitions with entries in its WAL, with the end of their log there; none of them is given away.
     pub unpublished: Vec<(TopicPartition, Offset)>,
@@ -37,7 +37,7 @@ pub struct Registration {
     pub epoch: BrokerEpoch,
     /// Highest LSN of this WAL id that a publish covered; `Lsn::ZERO` if none. Exactly the entries at or below it are done.
     pub last_published: Lsn,
-    /// Highest LSN that this WAL id ever reported as synced; a log that ends below it has lost acknowledged entries (CORRECTNESS R11).
+    /// Highest LSN that this WAL id ever reported as synced; a log that ends below it has lost acknowledged entries (rule R11).
     pub synced_seen: Lsn,
     /// Journal index of the registration.
     pub revision: Revision,
@@ -71,7 +71,7 @@ pub struct HeartbeatRequest {
     pub broker: BrokerId,
     /// In which epoch.
     pub epoch: BrokerEpoch,
-    /// Highest LSN synced (CORRECTNESS R11).
+    /// Highest LSN synced (rule R11).
     pub synced: Lsn,
     /// Bytes acknowledged that only the WAL holds.
     pub unoffloaded_bytes: u64,

@@ -9,6 +9,9 @@ mod service;
 mod snapshot;
 mod state;
 
+#[cfg(test)]
+mod golden;
+
 /// Bodies of journal events and of a snapshot's parts.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 mod proto {
@@ -17,5 +20,5 @@ mod proto {
 
 #[cfg(feature = "rocksdb")]
 pub use journal::RocksDbJournal;
-pub use journal::{Journal, JournalError, MemoryJournal};
+pub use journal::{AppendFault, Journal, JournalError, MemoryJournal};
 pub use service::{MetadataService, Options, SecondOpinion, StartError, StoreTime};

@@ -49,10 +49,6 @@ fn plus(base: i64, span: u64, what: &str) -> Result<i64, WireError> {
     base.checked_add_unsigned(span).ok_or_else(|| wrong(format!("{what} {base} + {span} is beyond 2^63")))
 }
 
-fn plus_signed(base: i64, delta: i64, what: &str) -> Result<i64, WireError> {
-    base.checked_add(delta).ok_or_else(|| wrong(format!("{what} {base} + {delta} does not fit 64 bits")))
-}
-
 /// The message of a segment; without the object's key where the surrounding message names it.
 pub fn segment_to_proto(value: &SegmentRef, with_object: bool) -> proto::Segment {
     proto::Segment {
@@ -120,13 +116,11 @@ pub fn segment_from_proto(value: proto::Segment, object: Option<ObjectKey>) -> R
         batches: value.batches,
         max_timestamp: Timestamp(value.max_timestamp),
         min_timestamp: MinTimestamp {
-            value: Timestamp(plus_signed(value.max_timestamp, value.min_timestamp_delta, "smallest timestamp")?),
+            // Producers may send any timestamps: differences wrap, as they did on the way out.
+            value: Timestamp(value.max_timestamp.wrapping_add(value.min_timestamp_delta)),
             exact: value.min_timestamp_exact,
         },
-        append_times: (
-            Timestamp(value.first_append_time),
-            Timestamp(plus_signed(value.first_append_time, value.last_append_time_delta, "append time")?),
-        ),
+        append_times: (Timestamp(value.first_append_time), Timestamp(value.first_append_time.wrapping_add(value.last_append_time_delta))),
         leader_epochs: value.leader_epochs.into_iter().map(EpochStart::from).collect(),
         stable_end: Offset(stable_end),
         aborted: value.aborted,
@@ -135,6 +129,7 @@ pub fn segment_from_proto(value: proto::Segment, object: Option<ObjectKey>) -> R
             value
                 .base
                 .checked_sub(value.state_from_back)
+                .filter(|state_from| (0..=value.base).contains(state_from))
                 .ok_or_else(|| wrong(format!("state offset {} - {}", value.base, value.state_from_back)))?,
         ),
         origin,

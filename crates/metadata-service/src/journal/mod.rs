@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub(crate) use entry::{Assembler, Entry, MAX_ENTRY_BYTES, encode_entry};
-pub use memory::MemoryJournal;
+pub use memory::{AppendFault, MemoryJournal};
 #[cfg(feature = "rocksdb")]
 pub use rocksdb::RocksDbJournal;
 

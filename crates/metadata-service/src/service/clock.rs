@@ -60,6 +60,8 @@ pub(crate) struct JournalClock {
     trusted: bool,
     /// The wall clock is right and behind: stand still until it has caught up.
     held: bool,
+    /// Time that passed without being counted: before the start, and while the clock stood still.
+    uncounted_us: i64,
 }
 
 impl JournalClock {
@@ -67,7 +69,8 @@ impl JournalClock {
     pub(crate) fn new(clock: Arc<dyn Clock>, last: Timestamp) -> Self {
         let now_ms = if last.0 == 0 { clock.wall_ms() } else { last.0 };
         let at = clock.monotonic();
-        let mut this = Self { clock, now_us: now_ms.saturating_mul(1000), at, trusted: true, held: false };
+        let uncounted_us = clock.wall_ms().saturating_sub(now_ms).max(0).saturating_mul(1000);
+        let mut this = Self { clock, now_us: now_ms.saturating_mul(1000), at, trusted: true, held: false, uncounted_us };
         this.now();
         this
     }
@@ -79,6 +82,7 @@ impl JournalClock {
         self.at = monotonic;
         let before = self.now_us;
         let next = if self.held { self.now_us } else { self.now_us.saturating_add(elapsed) };
+        self.uncounted_us = self.uncounted_us.saturating_add(if self.held { elapsed } else { 0 });
         let ahead = self.clock.wall_ms().saturating_mul(1000).saturating_sub(next);
         self.trusted = ahead.saturating_abs() <= JUMP_MS * 1000;
         // Once the wall clock has caught up, or has jumped past, there is nothing to wait for.
@@ -94,21 +98,23 @@ impl JournalClock {
     }
 
     /// Hears a second source. If it agrees with the wall clock, that is adopted: at once if it is ahead, by standing still if it is
-    /// behind. Answers whether it agreed.
-    pub(crate) fn hear(&mut self, second_ms: i64) -> bool {
+    /// behind. Answers how many milliseconds were skipped that did not pass, or `None` if it disagrees.
+    pub(crate) fn hear(&mut self, second_ms: i64) -> Option<i64> {
         let wall = self.clock.wall_ms();
         self.now();
         if JUMP_MS < wall.saturating_sub(second_ms).saturating_abs() {
             self.held = false;
-            return false;
+            return None;
         }
-        if self.now_us < wall.saturating_mul(1000) {
-            self.now_us = wall.saturating_mul(1000);
-            self.now();
-        } else {
+        let ahead = wall.saturating_mul(1000).saturating_sub(self.now_us);
+        if self.trusted || ahead <= 0 {
             self.held = !self.trusted;
+            return Some(0);
         }
-        true
+        self.now_us = wall.saturating_mul(1000);
+        self.now();
+        let skipped_ms = ahead.saturating_sub(std::mem::take(&mut self.uncounted_us)) / 1000;
+        Some(if JUMP_MS < skipped_ms { skipped_ms } else { 0 })
     }
 }
 
@@ -133,10 +139,10 @@ mod tests {
         clock.set_wall_ms(START + YEAR);
         assert_eq!(journal.now(), Timestamp(START + 10_000));
         assert!(!journal.is_trusted());
-        assert!(!journal.hear(START + 10_000), "the store has another time");
+        assert_eq!(journal.hear(START + 10_000), None, "the store has another time");
         assert_eq!(journal.now(), Timestamp(START + 10_000));
         assert!(!journal.is_trusted());
-        assert!(journal.hear(START + YEAR + 30_000));
+        assert_eq!(journal.hear(START + YEAR + 30_000), Some(YEAR - 10_000));
         assert_eq!(journal.now(), Timestamp(START + YEAR));
         assert!(journal.is_trusted());
     }
@@ -162,10 +168,29 @@ mod tests {
         let (clock, mut journal) = clocks();
         clock.set_wall_ms(START - 3_600_000);
         journal.now();
-        assert!(journal.hear(START - 3_600_000));
+        assert_eq!(journal.hear(START - 3_600_000), Some(0));
         clock.advance(Duration::from_secs(1800));
         assert_eq!((journal.now(), journal.is_trusted()), (Timestamp(START), false));
         clock.advance(Duration::from_secs(1800));
         assert!(Timestamp(START) <= journal.now() && journal.is_trusted());
+    }
+
+    #[test]
+    fn r22_time_while_the_clock_stood_still_or_nobody_counted_is_not_skipped() {
+        let (clock, mut journal) = clocks();
+        clock.set_wall_ms(START - YEAR);
+        journal.now();
+        assert_eq!(journal.hear(START - YEAR), Some(0));
+        clock.advance(Duration::from_secs(86_400));
+        assert_eq!(journal.now(), Timestamp(START));
+        clock.set_wall_ms(START + 86_400_000);
+        assert_eq!(journal.hear(START + 86_400_000), Some(0), "the day that the clock stood still");
+        assert_eq!(journal.now(), Timestamp(START + 86_400_000));
+
+        let mut restarted = JournalClock::new(clock.clone(), Timestamp(START));
+        assert!(!restarted.is_trusted());
+        assert_eq!(restarted.hear(clock.wall_ms()), Some(0), "the day that the server was down");
+        clock.set_wall_ms(clock.wall_ms() + YEAR);
+        assert_eq!(restarted.hear(clock.wall_ms()), Some(YEAR), "but every later jump");
     }
 }

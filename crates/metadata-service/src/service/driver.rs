@@ -15,6 +15,7 @@ use types::{BrokerEpoch, BrokerId, ObjectKey, Revision, Timestamp};
 use super::clock::JournalClock;
 use super::feed::ImageFeed;
 use crate::journal::{Appended, Entry, Journal, MAX_ENTRY_BYTES, encode_entry};
+use crate::snapshot::TOPICS;
 use crate::state::decide::{Reply, decide};
 use crate::state::{Answer, Command, Event, ImageChanges, Rules, State, encode_event};
 
@@ -130,14 +131,7 @@ impl Driver {
         {
             match message {
                 Message::Call { command, reply } => decided.push(self.decide(command, reply, now, &mut body)),
-                Message::SecondOpinion { now_ms } => {
-                    if !self.journal_clock.hear(now_ms) {
-                        tracing::warn!(
-                            second_ms = now_ms,
-                            "the clock jumped and the store disagrees: nothing is deleted by age until they agree"
-                        );
-                    }
-                }
+                Message::SecondOpinion { now_ms } => self.hear(now_ms, now, &mut body),
                 // These look at the committed state: the step ends before them.
                 message if !body.is_empty() => {
                     waiting.push_front(message);
@@ -169,6 +163,22 @@ impl Driver {
             self.mirror(first, now, body, mirrored);
         }
         Ok(())
+    }
+
+    fn hear(&mut self, second_ms: i64, now: Timestamp, body: &mut Vec<u8>) {
+        match self.journal_clock.hear(second_ms) {
+            None => {
+                tracing::warn!(second_ms, "the clock jumped and the store disagrees: nothing is deleted by age until they agree");
+            }
+            Some(0) => {}
+            Some(skipped_ms) => {
+                let to = self.journal_clock.now();
+                tracing::warn!(skipped_ms, "the clock jumped ahead and the store agrees: what it skipped makes nothing older");
+                let event = Event::ClockJumped { to, skipped_ms };
+                encode_event(&event, body);
+                self.state.apply(&event, now);
+            }
+        }
     }
 
     fn decide(&mut self, command: Command, reply: CallReply, now: Timestamp, body: &mut Vec<u8>) -> Decided {
@@ -274,7 +284,7 @@ impl Driver {
     /// Puts the step into the bucket and answers then. The next snapshot holds it too: if the store fails meanwhile, one is wanted.
     fn mirror(&self, first: Revision, now: Timestamp, body: Bytes, calls: Vec<Decided>) {
         let nonce = self.random.uuid_bytes();
-        let key = format!("meta/topics/{:020}-{:08x}", self.state.revision.0, self.random.u64() >> 32);
+        let key = format!("{TOPICS}{:020}-{:08x}", self.state.revision.0, self.random.u64() >> 32);
         let entry = Entry { slot: self.slot - 1, first, leader: self.state.leader, nonce, now, part: 0, last: 0, body };
         let (store, random, failed) = (self.store.clone(), self.random.fork(), self.mirror_failed.clone());
         self.tasks.spawn("metadata-topics", async move {

@@ -17,7 +17,7 @@ use super::driver::{Message, Status};
 use super::handler::Handle;
 use crate::journal::Journal;
 use crate::proto;
-use crate::snapshot::{self, CHUNKS, MANIFESTS, revision_of_key};
+use crate::snapshot::{self, CHUNKS, MANIFESTS, TOPICS, revision_of_key};
 use crate::state::Command;
 
 /// Objects deleted at once (S3 takes 1,000 keys in a request).
@@ -97,7 +97,8 @@ impl Housekeeping {
         let status = status(&self.handle, DELETE_BATCH).await?;
         if !status.clock_trusted && self.options.opinion_interval <= now.saturating_sub(self.schedule.opinion) {
             self.schedule.opinion = now;
-            if let Some(now_ms) = self.second_opinion.now_ms().await {
+            let opinion = tokio::time::timeout(self.options.deadline, self.second_opinion.now_ms()).await;
+            if let Ok(Some(now_ms)) = opinion {
                 self.handle.send(Message::SecondOpinion { now_ms }).await?;
             }
         }
@@ -129,16 +130,16 @@ impl Housekeeping {
             return Ok(Err(err));
         }
         if self.wants_snapshot(status, now) {
-            self.schedule.snapshot = now;
             if let Err(err) = self.take_snapshot().await? {
                 return Ok(Err(err));
             }
+            self.schedule.snapshot = now;
         }
         if status.clock_trusted && self.options.orphan_interval <= now.saturating_sub(self.schedule.orphans) {
-            self.schedule.orphans = now;
             if let Err(err) = self.sweep_orphans().await? {
                 return Ok(Err(err));
             }
+            self.schedule.orphans = now;
         }
         Ok(Ok(()))
     }
@@ -210,7 +211,7 @@ impl Housekeeping {
         let mut kept = snapshot::chunk_keys(older_manifest);
         kept.extend(self.manifest.iter().flat_map(snapshot::chunk_keys));
         kept.insert(older_key);
-        for prefix in [MANIFESTS, CHUNKS, "meta/topics/"] {
+        for prefix in [MANIFESTS, CHUNKS, TOPICS] {
             let found = self.store.list(prefix, None, LIST_PAGE).await?;
             let is_old = |key: &String| revision_of_key(key).is_some_and(|revision| revision <= older) && !kept.contains(key.as_str());
             let old: Vec<_> = found.into_iter().map(|object| object.key).filter(is_old).collect();

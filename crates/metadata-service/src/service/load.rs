@@ -13,13 +13,13 @@ use super::clock::JournalClock;
 use super::driver::append_entry;
 use crate::journal::{Assembler, Entry, FIRST_SLOT, Journal, encode_entry};
 use crate::proto;
-use crate::snapshot::{self, MANIFESTS, revision_of_key};
+use crate::snapshot::{self, MANIFESTS, TOPICS, revision_of_key};
 use crate::state::{Event, State, decode_events, encode_event};
 
 /// Bytes of journal read at once.
 const READ_BYTES: usize = 4 << 20;
-/// Manifests looked at: two are kept, a few more may be left over.
-const MANIFEST_LIMIT: usize = 1000;
+/// Keys listed at once.
+const LIST_PAGE: usize = 1000;
 
 /// A state that leads.
 pub(crate) struct Loaded {
@@ -69,14 +69,22 @@ async fn create(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn C
 }
 
 async fn recover(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn Clock>, random: &Random) -> Result<Loaded, StartError> {
-    let manifests = manifests(store).await?;
+    // Another cluster's snapshot must not be taken for this journal's beginning (rule R7).
+    if let Some(cluster) = cluster_of(journal).await?
+        && read_marker(store).await?.is_some()
+    {
+        claim(store, cluster, random).await?;
+    }
+    let manifests = newest_first(store, MANIFESTS).await?;
     let (state, slot, manifest) = newest_snapshot(store, &manifests).await?;
     let mut replay = Replay { state, slot: slot + 1, bytes: 0, assembler: Assembler::default() };
     replay.read_on(journal).await?;
     // A journal that ends below what it once wrote was rolled back, and would write it again with another meaning (rule R8).
-    let newest = manifests.first().and_then(|key| revision_of_key(key)).unwrap_or(Revision(0));
-    if replay.state.revision < newest {
-        return Err(StartError::RolledBack { journal: replay.state.revision, snapshot: newest });
+    let topics = newest_first(store, TOPICS).await?;
+    let stored = [&manifests, &topics].into_iter().filter_map(|keys| revision_of_key(keys.first()?)).max().unwrap_or(Revision(0));
+    let reaches_snapshot = slot + 1 < replay.slot || !journal.read(slot, 1).await?.is_empty();
+    if !reaches_snapshot || replay.state.revision < stored {
+        return Err(StartError::RolledBack { stored });
     }
     if replay.state.store_claimed {
         match read_marker(store).await? {
@@ -91,10 +99,27 @@ async fn recover(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn 
     Ok(loaded)
 }
 
-/// Keys of all manifests, newest first.
-pub(crate) async fn manifests(store: &dyn ObjectStore) -> Result<Vec<String>, StoreError> {
-    let mut keys: Vec<_> = store.list(MANIFESTS, None, MANIFEST_LIMIT).await?.into_iter().map(|object| object.key).collect();
-    keys.sort_by(|a, b| b.cmp(a));
+/// The cluster that the journal says it is of, as long as its first entry is not trimmed.
+async fn cluster_of(journal: &dyn Journal) -> Result<Option<ClusterId>, StartError> {
+    let first = journal.read(FIRST_SLOT, 1).await?;
+    let Some((FIRST_SLOT, bytes)) = first.first() else { return Ok(None) };
+    let mut replay = Replay { state: State::default(), slot: FIRST_SLOT, bytes: 0, assembler: Assembler::default() };
+    replay.apply(FIRST_SLOT, bytes)?;
+    Ok(Some(replay.state.cluster))
+}
+
+/// All keys below `prefix`; they begin with a revision.
+async fn newest_first(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<String>, StoreError> {
+    let mut keys: Vec<String> = Vec::new();
+    loop {
+        let page = store.list(prefix, keys.last().map(String::as_str), LIST_PAGE).await?;
+        let is_last = page.len() < LIST_PAGE;
+        keys.extend(page.into_iter().map(|object| object.key));
+        if is_last {
+            break;
+        }
+    }
+    keys.reverse();
     Ok(keys)
 }
 

@@ -127,15 +127,14 @@ pub enum StartError {
         /// Whose marker is missing.
         cluster: ClusterId,
     },
-    /// The journal ends below a snapshot that was taken of it (rule R8).
+    /// The journal ends below what the store holds of it (rule R8).
     #[error(
-        "metadata was rolled back: its journal ends at revision {journal}, a snapshot in the store is of {snapshot}; restore the newer metadata directory"
+        "metadata was rolled back: the store holds a snapshot or a topic of revision {stored}, and the journal ends below it; \
+         restore the newer metadata directory"
     )]
     RolledBack {
-        /// The journal's end.
-        journal: Revision,
-        /// The newest snapshot.
-        snapshot: Revision,
+        /// The newest revision in the store.
+        stored: Revision,
     },
     /// The snapshot that the journal continues is missing.
     #[error(

@@ -15,7 +15,7 @@ use types::{
 };
 
 use crate::proto;
-use crate::state::{Broker, Garbage, LastPublish, Partition, Segments, Shard, SnapshotRef, State, Topic, Wal, object_key, parse};
+use crate::state::{Broker, Garbage, Jump, LastPublish, Partition, Segments, Shard, SnapshotRef, State, Topic, Wal, object_key, parse};
 
 /// Everything but the shards.
 pub(crate) fn encode_root(state: &State) -> Vec<u8> {
@@ -61,6 +61,7 @@ pub(crate) fn encode_root(state: &State) -> Vec<u8> {
             .iter()
             .map(|(id, revision)| proto::DeletedTopic { topic: id_bytes(id.as_bytes()), revision: revision.0 })
             .collect(),
+        jumps: state.jumps.iter().map(|jump| proto::ClockJumped { to: jump.to.0, skipped_ms: jump.skipped_ms }).collect(),
     }
     .encode_to_vec()
 }
@@ -105,6 +106,7 @@ pub(crate) fn decode_root(bytes: Bytes) -> Result<State, WireError> {
     for deleted in root.deleted_topics {
         state.deleted_topics.insert(topic_id(&deleted.topic)?, Revision(deleted.revision));
     }
+    state.jumps = root.jumps.into_iter().map(|jump| Jump { to: Timestamp(jump.to), skipped_ms: jump.skipped_ms }).collect();
     Ok(state)
 }
 

@@ -8,7 +8,7 @@
 
 mod codec;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -27,6 +27,8 @@ pub(crate) use codec::{decode_root, decode_shard, encode_root, encode_shard};
 pub(crate) const MANIFESTS: &str = "meta/manifest/";
 /// Where chunks lie.
 pub(crate) const CHUNKS: &str = "meta/chunk/";
+/// Where changes of topics lie until a snapshot holds them.
+pub(crate) const TOPICS: &str = "meta/topics/";
 /// A chunk is closed at this size.
 const CHUNK_BYTES: usize = 8 << 20;
 /// Largest chunk or manifest read back: a chunk ends with a piece of any size a shard can have.
@@ -49,9 +51,9 @@ pub(crate) enum SnapshotError {
     Damaged { key: String, detail: String },
 }
 
-/// The revision in a manifest's or chunk's key.
+/// The revision in the key of a manifest, a chunk or a change of topics.
 pub(crate) fn revision_of_key(key: &str) -> Option<Revision> {
-    let name = key.strip_prefix(MANIFESTS).or_else(|| key.strip_prefix(CHUNKS)).or_else(|| key.strip_prefix("meta/topics/"))?;
+    let name = key.strip_prefix(MANIFESTS).or_else(|| key.strip_prefix(CHUNKS)).or_else(|| key.strip_prefix(TOPICS))?;
     name.split('-').next()?.parse().ok().map(Revision)
 }
 
@@ -142,7 +144,7 @@ impl Chunks<'_> {
     }
 }
 
-fn encode_manifest(manifest: &proto::Manifest) -> Bytes {
+pub(crate) fn encode_manifest(manifest: &proto::Manifest) -> Bytes {
     let body = manifest.encode_to_vec();
     let mut out = BytesMut::with_capacity(MANIFEST_HEADER + body.len());
     out.put_slice(&MANIFEST_MAGIC);
@@ -180,13 +182,13 @@ pub(crate) async fn read_manifest(store: &dyn ObjectStore, key: &str) -> Result<
 pub(crate) async fn load(store: &dyn ObjectStore, key: &str) -> Result<(State, proto::Manifest), SnapshotError> {
     let manifest = read_manifest(store, key).await?;
     let damaged = |detail: String| SnapshotError::Damaged { key: key.to_owned(), detail };
-    let mut chunk: Option<(String, Bytes)> = None;
+    let mut chunks = HashMap::new();
     let root = required(manifest.root.as_ref(), "root").map_err(|err| damaged(err.to_string()))?;
-    let root = read_piece(store, root, &mut chunk).await?;
+    let root = read_piece(store, root, &mut chunks).await?;
     let mut state = decode_root(root).map_err(|err| damaged(err.to_string()))?;
     for shard in &manifest.shards {
         let piece = required(shard.piece.as_ref(), "piece").map_err(|err| damaged(err.to_string()))?;
-        let bytes = read_piece(store, piece, &mut chunk).await?;
+        let bytes = read_piece(store, piece, &mut chunks).await?;
         let mut decoded = decode_shard(bytes).map_err(|err| damaged(format!("shard {}: {err}", shard.shard)))?;
         decoded.changed = Revision(shard.changed);
         let index = usize::try_from(shard.shard).ok().filter(|index| *index < SHARDS).ok_or_else(|| damaged("shard number".to_owned()))?;
@@ -200,14 +202,13 @@ pub(crate) async fn load(store: &dyn ObjectStore, key: &str) -> Result<(State, p
     Ok((state, manifest))
 }
 
-/// Pieces of one chunk mostly follow each other: the chunk read last is kept.
-async fn read_piece(store: &dyn ObjectStore, piece: &proto::Piece, last: &mut Option<(String, Bytes)>) -> Result<Bytes, SnapshotError> {
-    let chunk = match last {
-        Some((key, chunk)) if *key == piece.key => chunk.clone(),
-        _ => {
+/// Pieces of a few chunks are mixed: each chunk is read once.
+async fn read_piece(store: &dyn ObjectStore, piece: &proto::Piece, chunks: &mut HashMap<String, Bytes>) -> Result<Bytes, SnapshotError> {
+    let chunk = match chunks.get(&piece.key) {
+        Some(chunk) => chunk,
+        None => {
             let chunk = store.get(&piece.key, OBJECT_LIMIT).await?;
-            *last = Some((piece.key.clone(), chunk.clone()));
-            chunk
+            chunks.entry(piece.key.clone()).or_insert(chunk)
         }
     };
     let damaged = |detail: &str| SnapshotError::Damaged { key: piece.key.clone(), detail: detail.to_owned() };

@@ -12,11 +12,14 @@ use types::{
 
 use super::event::{Accepted, Elected, Event, NewPartition, Published};
 use super::partition::Segments;
-use super::{Broker, Garbage, LastPublish, Partition, State, Topic, Wal, metric_name, shard_of_object, shard_of_partition};
+use super::{Broker, Garbage, Jump, LastPublish, Partition, State, Topic, Wal, metric_name, shard_of_object, shard_of_partition};
 
 /// Deleted topics that are remembered, so that their entries in a write-ahead log are known as leftovers. A log lets them go minutes
 /// after the deletion.
 pub(super) const MAX_DELETED_TOPICS: usize = 10_000;
+
+/// Jumps of the clock that are remembered; the oldest two become one.
+pub(super) const MAX_JUMPS: usize = 64;
 
 impl State {
     /// The next event, stamped with the journal's clock.
@@ -93,6 +96,7 @@ impl State {
                 }
                 self.snapshots.push(snapshot.clone());
             }
+            Event::ClockJumped { to, skipped_ms } => self.clock_jumped(Jump { to: *to, skipped_ms: *skipped_ms }),
         }
     }
 
@@ -100,6 +104,15 @@ impl State {
         self.leader = self.revision;
         for broker in self.brokers.values_mut() {
             broker.alive &= !broker.local;
+        }
+    }
+
+    fn clock_jumped(&mut self, jump: Jump) {
+        self.jumps.push(jump);
+        if MAX_JUMPS < self.jumps.len() {
+            let oldest = self.jumps.remove(0);
+            // What was stamped between the two seems younger than it is, and is kept the longer.
+            self.jumps[0].skipped_ms = self.jumps[0].skipped_ms.saturating_add(oldest.skipped_ms);
         }
     }
 
@@ -187,10 +200,11 @@ impl State {
         segment.added = revision;
         partition.next_offset = segment.end;
         partition.epochs.extend(&accepted.epochs);
+        // A producer of this segment lives, whatever its broker's clock says.
+        partition.producers.expire(published.producers_expire_before);
         for delta in &accepted.producers {
             partition.producers.insert(delta.producer, delta.window.clone());
         }
-        partition.producers.expire(published.producers_expire_before);
         let is_obsolete = partition.segments.len() == 1 && partition.segments.from(partition.log_start).next().is_none();
         partition.segments.push(segment);
         self.segments += 1;

@@ -125,13 +125,14 @@ fn body(event: &Event) -> (u16, Vec<u8>) {
         }
         Event::ObjectsDeleted { keys } => (16, proto::ObjectsDeleted { keys: key_texts(keys) }.encode_to_vec()),
         Event::SnapshotTaken { snapshot } => (17, proto::SnapshotTaken { snapshot: Some(snapshot.into()) }.encode_to_vec()),
+        Event::ClockJumped { to, skipped_ms } => (18, proto::ClockJumped { to: to.0, skipped_ms: *skipped_ms }.encode_to_vec()),
     }
 }
 
 fn decode_body(kind: u16, body: Bytes) -> Result<Event, EventError> {
     let malformed = |err: WireError| EventError::Malformed { kind, detail: err.to_string() };
     match kind {
-        1..=17 => known_body(kind, body).map_err(malformed),
+        1..=18 => known_body(kind, body).map_err(malformed),
         _ => Err(EventError::Unknown { kind, version: VERSION }),
     }
 }
@@ -217,6 +218,10 @@ fn known_body(kind: u16, body: Bytes) -> Result<Event, WireError> {
         17 => {
             let snapshot = required(parse::<proto::SnapshotTaken>(body)?.snapshot, "snapshot")?;
             Event::SnapshotTaken { snapshot: snapshot.into() }
+        }
+        18 => {
+            let body: proto::ClockJumped = parse(body)?;
+            Event::ClockJumped { to: Timestamp(body.to), skipped_ms: body.skipped_ms }
         }
         _ => unreachable!("decode_body lets no other kind in"),
     })

@@ -4,7 +4,7 @@
 use metadata_api::{
     AdvanceLogStart, HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionState, RegisterBroker, Registration, SegmentPage,
 };
-use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, Offset, Revision, Timestamp, TopicId, TopicPartition};
+use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, Offset, Revision, Timestamp, TopicPartition};
 
 use super::command::{Answer, Command, Rules};
 use super::event::{Elected, Event};
@@ -87,10 +87,10 @@ pub(crate) fn decide(state: &State, rules: &Rules, command: &Command, now: Times
             page.more = segments.next().is_some();
         }),
         Command::SegmentAt { partition, timestamp } => page(state, *partition, |found, page| {
-            page.segments.extend(found.segments.at(*timestamp).map(|segment| segment.as_ref().clone()));
+            page.segments.extend(found.readable(found.segments.at(*timestamp)));
         }),
         Command::SegmentOfMaxTimestamp(partition) => page(state, *partition, |found, page| {
-            page.segments.extend(found.segments.of_max_timestamp().map(|segment| segment.as_ref().clone()));
+            page.segments.extend(found.readable(found.segments.of_max_timestamp()));
         }),
         Command::Retain => retention::decide(state, rules, now),
         Command::Orphans(keys) => orphans(state, rules, keys, now),
@@ -130,10 +130,12 @@ fn register(state: &State, request: &RegisterBroker, local: bool) -> Result<Deci
     if state.revision < request.revision_seen {
         return Err(MetadataError::RolledBack { current: state.revision, seen: request.revision_seen });
     }
-    // Entries of a topic that never was belong to metadata that is lost; taken for a deleted topic's, they would be dropped (rule R8).
-    let is_foreign = |topic: &TopicId| !state.topics.contains_key(topic) && !state.deleted_topics.contains_key(topic);
-    if let Some(topic) = request.unpublished.iter().map(|(partition, _)| partition.topic).find(is_foreign) {
-        return Err(MetadataError::UnknownTopic { topic });
+    // Entries of a partition that never was belong to metadata that is lost; taken for a deleted topic's, they would be dropped
+    // (rule R8).
+    for (partition, _) in &request.unpublished {
+        if !state.deleted_topics.contains_key(&partition.topic) {
+            existing(state, *partition)?;
+        }
     }
     // A live session is superseded only by its own log, and one within this process by nobody outside: that would be a copy of the
     // log's directory (rule R26).

@@ -87,6 +87,11 @@ pub(crate) enum Event {
     SnapshotTaken {
         snapshot: SnapshotRef,
     },
+    /// The journal's clock went to `to` over time that did not pass: what was stamped before looks older than it is by that much.
+    ClockJumped {
+        to: Timestamp,
+        skipped_ms: i64,
+    },
 }
 
 /// See [`Event::Published`].

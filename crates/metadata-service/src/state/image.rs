@@ -41,7 +41,8 @@ impl ImageChanges {
             | Event::ProducerIdsAllocated { .. }
             | Event::ObjectsDead { .. }
             | Event::ObjectsDeleted { .. }
-            | Event::SnapshotTaken { .. } => {}
+            | Event::SnapshotTaken { .. }
+            | Event::ClockJumped { .. } => {}
         }
     }
 

@@ -30,6 +30,8 @@ use types::{
 pub(crate) use codec::{decode_events, encode_event, object_key, parse};
 pub(crate) use command::{Answer, Command, Rules};
 pub(crate) use event::Event;
+#[cfg(test)]
+pub(crate) use event::{Accepted, Elected, NewPartition, Published};
 pub(crate) use image::ImageChanges;
 pub(crate) use partition::{Partition, Segments};
 
@@ -102,6 +104,15 @@ pub(crate) struct SnapshotRef {
     pub(crate) manifest: String,
 }
 
+/// A jump of the journal's clock.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Jump {
+    /// Where the clock stood after it.
+    pub(crate) to: Timestamp,
+    /// How much of the way was no time that passed.
+    pub(crate) skipped_ms: i64,
+}
+
 /// A part of the state; which keys it holds is decided by [`shard_of_partition`] and [`shard_of_object`].
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Shard {
@@ -135,6 +146,8 @@ pub(crate) struct State {
     pub(crate) deleted_topics: BTreeMap<TopicId, Revision>,
     /// Every broker epoch that this journal began: only their objects may be deleted (rule R7).
     pub(crate) registered: BTreeSet<(BrokerId, BrokerEpoch)>,
+    /// Jumps of the journal's clock, older first; at most [`apply::MAX_JUMPS`].
+    pub(crate) jumps: Vec<Jump>,
     pub(crate) shards: Vec<Arc<Shard>>,
     /// Derived: topics by name.
     names: BTreeMap<String, TopicId>,
@@ -161,6 +174,7 @@ impl Default for State {
             topics: BTreeMap::new(),
             deleted_topics: BTreeMap::new(),
             registered: BTreeSet::new(),
+            jumps: Vec::new(),
             shards: vec![Arc::default(); SHARDS],
             names: BTreeMap::new(),
             metric_names: BTreeMap::new(),
@@ -207,6 +221,19 @@ impl State {
     /// The broker and its log that a partition's leader is, unless it is away.
     pub(crate) fn visible_leader(&self, partition: &Partition) -> Option<BrokerId> {
         self.brokers.get(&partition.leader).filter(|broker| broker.alive && broker.wal == partition.owner).map(|_| partition.leader)
+    }
+
+    /// What was stamped before this was stamped more than `age_ms` ago. Time that the clock skipped did not pass: it makes nothing
+    /// older (rule R22).
+    pub(crate) fn stamped_before(&self, now: Timestamp, age_ms: i64) -> Timestamp {
+        let mut before = now.0.saturating_sub(age_ms);
+        for jump in self.jumps.iter().rev() {
+            if jump.to.0 < before {
+                break;
+            }
+            before = before.saturating_sub(jump.skipped_ms);
+        }
+        Timestamp(before)
     }
 
     /// Whether the object may be deleted only after [`Event::ObjectsDead`]: no publish can name it any more (rule R6).

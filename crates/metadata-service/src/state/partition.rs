@@ -29,6 +29,13 @@ pub(crate) struct Partition {
     pub(crate) segments: Segments,
 }
 
+impl Partition {
+    /// A segment, unless it is only kept for the state at its end: the log start has passed it.
+    pub(crate) fn readable(&self, segment: Option<&Arc<SegmentRef>>) -> Option<SegmentRef> {
+        segment.filter(|segment| self.log_start < segment.end).map(|segment| segment.as_ref().clone())
+    }
+}
+
 /// A partition's segments. Every lookup takes time proportional to its answer and the logarithm of the rest.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Segments {

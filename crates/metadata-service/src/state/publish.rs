@@ -12,6 +12,9 @@ use super::{Partition, State};
 /// Most numbers that may be published above the object floor: as many uploads as a broker can have in flight, many times over.
 const MAX_ABOVE_FLOOR: usize = 65_536;
 
+/// Longest object that any store takes; sums of such lengths do not overflow.
+const MAX_OBJECT_BYTES: u64 = 50 << 40;
+
 /// Pressure begins at this share of `metadata.max.segments`, in percent, and reaches [`FULL_PRESSURE`] at the whole.
 const PRESSURE_FROM: u64 = 80;
 /// Percent by which upload intervals are stretched at `metadata.max.segments`; twice that at the most.
@@ -60,7 +63,7 @@ pub(super) fn decide(state: &State, rules: &Rules, request: &PublishRequest, now
         synced: request.synced,
         pressure: pressure(state.segment_count(), rules.max_segments),
         producers_expire_before: if rules.clock_trusted {
-            Timestamp(now.0.saturating_sub(rules.producer_expiration_ms))
+            state.stamped_before(now, rules.producer_expiration_ms)
         } else {
             Timestamp(i64::MIN)
         },
@@ -105,6 +108,9 @@ fn check_object(state: &State, request: &PublishRequest) -> Result<(), MetadataE
     };
     if state.is_dead(&object.key) || state.is_garbage(&object.key) {
         return Err(invalid(format!("object {} is dead: its epoch is over or its number below the floor", object.key)));
+    }
+    if MAX_OBJECT_BYTES < object.length {
+        return Err(invalid(format!("object {} of {} bytes: at most {MAX_OBJECT_BYTES} are possible", object.key, object.length)));
     }
     let above_floor = state.brokers.get(&object.key.writer().0).map_or(0, |writer| writer.published.range(request.object_floor..).count());
     if MAX_ABOVE_FLOOR <= above_floor {

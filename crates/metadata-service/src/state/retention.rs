@@ -1,7 +1,7 @@
 //! Retention: which log starts move because segments are too old or a partition is too large (`retention.ms`, `retention.bytes`).
 //!
-//! Whole segments go, from the front, as in Kafka. A segment's age is that of its largest timestamp; a timestamp in the future counts
-//! as the time of the last append, so that one wrong clock does not keep a partition for ever. Only published segments are looked at:
+//! Whole segments go, from the front, as in Kafka. A segment's age is that of its largest timestamp; one in the future counts as
+//! the time of the last append, so that one wrong clock does not keep a partition for ever. Only published segments are looked at:
 //! what lies in a write-ahead log is not touched.
 
 use types::{SegmentRef, Timestamp};
@@ -13,6 +13,8 @@ use super::{Partition, State, Topic};
 
 /// Most partitions whose log start one event moves; the next round moves the rest.
 const MAX_PARTITIONS: usize = 10_000;
+/// How far ahead of the journal's clock a timestamp may be before it is thought wrong.
+const FUTURE_MS: i64 = 3_600_000;
 
 pub(super) fn decide(state: &State, rules: &Rules, now: Timestamp) -> Decision {
     if !rules.clock_trusted {
@@ -22,7 +24,7 @@ pub(super) fn decide(state: &State, rules: &Rules, now: Timestamp) -> Decision {
     for (id, topic) in &state.topics {
         let Some(limits) = Limits::of(topic, rules) else { continue };
         for (partition, found) in state.partitions_of(*id, topic.partitions) {
-            let log_start = limits.log_start(found, now);
+            let log_start = limits.log_start(state, found, now);
             if found.log_start < log_start {
                 moved.push((partition, log_start));
             }
@@ -56,7 +58,8 @@ impl Limits {
         (0 <= limits.ms || 0 <= limits.bytes).then_some(limits)
     }
 
-    fn log_start(&self, partition: &Partition, now: Timestamp) -> types::Offset {
+    fn log_start(&self, state: &State, partition: &Partition, now: Timestamp) -> types::Offset {
+        let old_before = state.stamped_before(now, self.ms);
         let mut log_start = partition.log_start;
         // The entry of a last segment that the log start has passed is still there; it holds nothing that counts.
         let mut live = partition.segments.from(log_start).peekable();
@@ -66,7 +69,7 @@ impl Limits {
         };
         for segment in live {
             let size = i64::try_from(segment.bytes).unwrap_or(i64::MAX);
-            let is_old = 0 <= self.ms && self.ms < now.0.saturating_sub(age_base(segment).0);
+            let is_old = 0 <= self.ms && stamp(segment, now) < old_before;
             let is_surplus = 0 <= self.bytes && self.bytes <= bytes - size;
             if !is_old && !is_surplus {
                 break;
@@ -78,7 +81,8 @@ impl Limits {
     }
 }
 
-fn age_base(segment: &SegmentRef) -> Timestamp {
-    let appended = segment.append_times.1;
-    if segment.max_timestamp.0 < 0 { appended } else { segment.max_timestamp.min(appended) }
+/// The time that a segment's age counts from.
+fn stamp(segment: &SegmentRef, now: Timestamp) -> Timestamp {
+    let is_future = now.0.saturating_add(FUTURE_MS) < segment.max_timestamp.0;
+    if segment.max_timestamp.0 < 0 || is_future { segment.append_times.1 } else { segment.max_timestamp }
 }
