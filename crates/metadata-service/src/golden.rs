@@ -142,7 +142,7 @@ fn events() -> Vec<Event> {
         Event::Published(Box::new(published)),
         Event::LogStartsAdvanced { partitions: vec![(partition(0), Offset(1000))], not_before: NOW },
         Event::PartitionsElected {
-            partitions: vec![Elected { partition: partition(1), leader: BrokerId(2), owner: wal(2), next_offset: Offset(1 << 32) }],
+            partitions: vec![Elected { partition: partition(2), leader: BrokerId(2), owner: wal(2), next_offset: Offset(1 << 32) }],
         },
         Event::ProducerIdsAllocated { end: 1000 },
         Event::ObjectsDead { keys: vec![key(3, 1), key(3, 2)], not_before: NOW },

@@ -184,17 +184,19 @@ async fn r15_a_topic_that_could_not_be_put_is_unknown_and_a_snapshot_makes_up_fo
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_the_store_stops_no_answer_and_the_snapshot_follows_it() {
-    let machine = machine();
+    let mut machine = machine();
+    machine.options.snapshot_interval = MINUTE * 60;
     let service = machine.start().await.unwrap();
     let broker = Broker::register(&service).await;
     machine.store.set_outage(true);
     for number in 0..20 {
         broker.create(&format!("topic-{number}")).await;
-        pass(MINUTE).await;
+        pass(MINUTE * 5).await;
     }
     machine.store.set_outage(false);
     assert_eq!(machine.keys(MANIFESTS).await, [] as [String; 0]);
-    pass(MINUTE * 3).await;
+    // The pause after a refusal is a minute at the most.
+    pass(MINUTE + Duration::from_secs(5)).await;
     assert_eq!(machine.keys(MANIFESTS).await.len(), 1, "without waiting for another interval");
     assert_eq!(machine.state().await.topics.len(), 20);
 }

@@ -51,7 +51,7 @@ struct Part {
 fn step() -> impl Strategy<Value = Step> {
     let broker = || 1..4_i32;
     let id = || (1..5_u8, 0..3_i32);
-    let part = (id(), prop_oneof![8 => Just(0), 1 => -3..5_i64], 1..20_i64, any::<bool>(), 1..4_i64)
+    let part = (id(), prop_oneof![4 => Just(0), 1 => -3..5_i64], 1..20_i64, any::<bool>(), 1..4_i64)
         .prop_map(|(partition, ahead, length, gap, producer)| Part { partition, ahead, length, gap, producer });
     prop_oneof![
         4 => (broker(), 1..5_u8, any::<bool>()).prop_map(|(broker, log, local)| Step::Register { broker, log, local }),
