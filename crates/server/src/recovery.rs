@@ -125,8 +125,8 @@ pub(crate) async fn register(
         unpublished: survey.ends.into_iter().collect(),
     };
     let registration = match metadata.register_broker(request).await {
-        Err(MetadataError::UnknownTopic { topic }) => bail!(
-            "the write-ahead log holds records of topic {topic}, which metadata never had: metadata or the log was replaced; \
+        Err(unknown @ (MetadataError::UnknownTopic { .. } | MetadataError::UnknownPartition { .. })) => bail!(
+            "the write-ahead log holds records of what metadata never had ({unknown}): metadata or the log was replaced; \
              restore the data directory as a whole, or move {} away to give up what only it holds",
             data_dir.folder("wal").display()
         ),
