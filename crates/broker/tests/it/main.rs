@@ -5,9 +5,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod configs;
 mod consume;
 mod harness;
 mod hostile;
 mod metadata;
+mod partitions;
 mod produce;
 mod versions;

@@ -3,5 +3,6 @@
 
 mod counting;
 mod draw;
+mod draw_admin;
 mod hostile;
 mod valid;
