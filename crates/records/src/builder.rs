@@ -1,4 +1,5 @@
-//! Encoding records into a batch: for our own client, for tools and for tests. The broker never encodes a client's records.
+//! Encoding records into a batch: for our own client, for tools, for tests, and for what old clients send as message sets. The
+//! broker never encodes the records of a batch anew.
 
 use bytes::Bytes;
 use types::{LeaderEpoch, Offset, Timestamp};
@@ -40,6 +41,13 @@ impl BatchBuilder {
         }
     }
 
+    /// Another codec than the one it was made with.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self.attributes = (self.attributes & !attribute::CODEC) | u16::from(codec.id());
+        self
+    }
+
     /// Offset of the first record.
     pub fn base_offset(mut self, offset: Offset) -> Self {
         self.base_offset = offset;
@@ -74,7 +82,9 @@ impl BatchBuilder {
     pub fn push(&mut self, timestamp: Timestamp, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[RecordHeader]) {
         let base = *self.base_timestamp.get_or_insert(timestamp);
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        let mut record = vec![0];
+        // Attributes, two deltas, two lengths and the number of headers take at most 31 bytes.
+        let mut record = Vec::with_capacity(31 + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len));
+        record.push(0);
         varint::put(&mut record, timestamp.0 - base.0);
         varint::put(&mut record, i64::from(self.next_delta));
         put_nullable(&mut record, key);
