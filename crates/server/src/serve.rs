@@ -216,6 +216,7 @@ impl Running {
         let offload_ended = runtime::spawn("offload", offload.run(Shutdown::new()));
 
         let fill_of = Arc::clone(&wal);
+        let opening = handle.clone();
         let max_bytes = config.wal.max_bytes as f64;
         let broker = Broker::start(broker::Deps {
             partitions: Arc::clone(&partitions),
@@ -227,6 +228,7 @@ impl Running {
             registry: metrics.registry(),
             log_fill: Arc::new(move || fill_of.usage().bytes as f64 / max_bytes),
             flusher: Arc::new(FlushOffload(handle.clone())),
+            began_to_lead: Arc::new(move |state| opening.open(state)),
             tasks: Tasks::new(),
         })
         .await?;

@@ -9,6 +9,7 @@ use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, Deps, ListenerO
 use bytes::Bytes;
 use kafka_protocol::protocol::Request;
 use metadata_api::{MetadataClient, PartitionVerdict};
+use parking_lot::Mutex;
 use partition::{Limits, Partitions, Published};
 use prometheus::Registry;
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -58,6 +59,8 @@ pub(crate) struct TestBroker {
     pub(crate) registry: Registry,
     /// What the broker is told of `wal.max.bytes`.
     pub(crate) log_fill_percent: Arc<AtomicU8>,
+    /// Partitions that the broker took over while it ran.
+    pub(crate) began_to_lead: Arc<Mutex<Vec<TopicPartition>>>,
     _tasks: Tasks,
 }
 
@@ -101,6 +104,8 @@ impl TestBroker {
         let registry = Registry::new();
         let log_fill_percent = Arc::new(AtomicU8::new(0));
         let fill = Arc::clone(&log_fill_percent);
+        let began_to_lead = Arc::default();
+        let began: Arc<Mutex<Vec<TopicPartition>>> = Arc::clone(&began_to_lead);
         let handle = Broker::start(Deps {
             partitions: Arc::clone(&partitions),
             metadata: Arc::clone(&metadata) as Arc<dyn MetadataClient>,
@@ -111,11 +116,12 @@ impl TestBroker {
             registry: registry.clone(),
             log_fill: Arc::new(move || f64::from(fill.load(Ordering::Relaxed)) / 100.0),
             flusher: Arc::new(NoFlusher),
+            began_to_lead: Arc::new(move |state| began.lock().push(state.partition)),
             tasks: tasks.clone(),
         })
         .await
         .unwrap();
-        Self { handle, address, metadata, partitions, wal, store, registry, log_fill_percent, _tasks: tasks }
+        Self { handle, address, metadata, partitions, wal, store, registry, log_fill_percent, began_to_lead, _tasks: tasks }
     }
 
     /// Moves all that the write-ahead log holds of a partition into an object: uploaded, published, trimmed.
