@@ -1,4 +1,4 @@
-//! Stands before kafka-protocol's decoder, which reserves memory for as many elements as an array claims to have: eight bytes can
+//! Stands before the decoders. kafka-protocol's reserves memory for as many elements as an array claims to have: eight bytes can
 //! make it ask for 154 GB, and the process ends. A body is walked along its shape first; whatever passes can be decoded
 //! without an error and within a bound on memory.
 

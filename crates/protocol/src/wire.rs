@@ -100,6 +100,10 @@ impl<'a> Reader<'a> {
         Ok(i32::from_be_bytes(self.array()?))
     }
 
+    pub(crate) fn i64(&mut self) -> Result<i64, MalformedError> {
+        Ok(i64::from_be_bytes(self.array()?))
+    }
+
     /// An unsigned number in groups of seven bits, least significant first, at most five of them.
     pub(crate) fn varint(&mut self) -> Result<u32, MalformedError> {
         let position = self.position;

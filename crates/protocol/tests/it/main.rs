@@ -4,4 +4,5 @@
 mod counting;
 mod draw;
 mod hostile;
+mod legacy;
 mod valid;
