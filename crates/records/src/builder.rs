@@ -1,4 +1,5 @@
-//! Encoding records into a batch: for our own client, for tools and for tests. The broker never encodes a client's records.
+//! Encoding records into a batch: for our own client, for tools, for tests, and for what old clients send as message sets. The
+//! broker never encodes the records of a batch anew.
 
 use bytes::Bytes;
 use types::{LeaderEpoch, Offset, Timestamp};
@@ -38,6 +39,13 @@ impl BatchBuilder {
             next_delta: 0,
             payload: Vec::new(),
         }
+    }
+
+    /// Another codec than the one it was made with.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self.attributes = (self.attributes & !attribute::CODEC) | u16::from(codec.id());
+        self
     }
 
     /// Offset of the first record.

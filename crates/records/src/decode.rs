@@ -95,13 +95,14 @@ pub fn first_with_max_timestamp(batch: &Bytes, max_output_bytes: usize) -> Resul
     Ok(latest)
 }
 
-struct Opened {
-    header: BatchHeader,
+/// One batch, checksum verified, decompressed.
+pub(crate) struct Opened {
+    pub(crate) header: BatchHeader,
     payload: Bytes,
 }
 
 impl Opened {
-    fn new(batch: &Bytes, max_output_bytes: usize) -> Result<Self, DecodeError> {
+    pub(crate) fn new(batch: &Bytes, max_output_bytes: usize) -> Result<Self, DecodeError> {
         let header = BatchHeader::parse(batch)?;
         if header.bytes != batch.len() {
             return Err(DecodeError::Length { length: header.bytes, found: batch.len() });
@@ -112,7 +113,7 @@ impl Opened {
     }
 
     /// The records with offset and timestamp. Offsets rise and stay within the header's range; there may be gaps.
-    fn records(&self) -> impl Iterator<Item = Result<(RawRecord<'_>, Offset, Timestamp), RecordError>> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = Result<(RawRecord<'_>, Offset, Timestamp), RecordError>> {
         let header = self.header;
         let mut smallest = 0;
         RawRecords::new(&self.payload, header.records).enumerate().map(move |(index, record)| {
