@@ -8,6 +8,7 @@ mod admin;
 mod consume;
 mod harness;
 mod hostile;
+mod legacy;
 mod metadata;
 mod produce;
 mod versions;
