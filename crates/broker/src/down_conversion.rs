@@ -26,6 +26,11 @@ use crate::memory_budget::{Charge, MemoryBudget};
 const CONVERSIONS_AT_ONCE: usize = 2;
 /// Uncompressed batches of up to this many bytes are converted without a thread of their own.
 const SMALL: usize = 32 << 10;
+/// A message set takes no more than this many times the bytes of an uncompressed batch of the same records: 34 for an empty message,
+/// which is a record of 7.
+pub(crate) const MOST_GROWTH: usize = 5;
+/// How much is read at a time behind what has no messages.
+const READ_ON: usize = 1 << 20;
 /// Bound of what one batch is opened to: what Produce lets in too.
 const MAX_DECOMPRESSED: usize = 64 << 20;
 
@@ -172,25 +177,26 @@ impl OldFetch<'_> {
         charge: &mut Charge,
     ) -> Result<Option<DownConverted>, Unreadable> {
         let room = target.max_bytes.min(room);
-        charge.grow(room).await;
+        let reserved = room.min(MOST_GROWTH.saturating_mul(batches.iter().map(Bytes::len).sum()));
+        charge.grow(reserved).await;
         let mut batches = batches;
         while !batches.is_empty() {
             let converted = self.conversions.convert(batches, self.format, target.offset, room).await.map_err(Unreadable::Conversion)?;
             if 0 < converted.messages {
-                // The first batch is given whatever its size.
-                charge.grow(converted.set.len().saturating_sub(room)).await;
+                // The first batch is given whatever its size, and zstd comes out uncompressed.
+                charge.grow(converted.set.len().saturating_sub(reserved)).await;
                 return Ok(Some(converted));
             }
             target.offset = converted.next_offset;
             let request = ReadRequest {
                 offset: target.offset,
-                max_bytes: target.max_bytes,
+                max_bytes: target.max_bytes.min(READ_ON),
                 at_least_one: true,
                 isolation: self.wanted.isolation,
                 class: ReadClass::CatchUp,
             };
             let charged = charge.bytes();
-            charge.grow(target.max_bytes).await;
+            charge.grow(READ_ON).await;
             batches = tokio::select! {
                 biased;
                 read = target.partition.read(request) => read.map_err(Unreadable::Read)?.batches,

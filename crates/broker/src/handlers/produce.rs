@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::metadata::endpoint_of;
 use crate::broker::Broker;
+use crate::down_conversion::MOST_GROWTH;
 use crate::error_code;
 use crate::session::RequestContext;
 use crate::throttle;
@@ -36,8 +37,6 @@ const FIRST_WITH_BATCHES: i16 = 3;
 const FIRST_WITH_ZSTD: i16 = 7;
 /// The first version that names topics by id (KIP-516).
 const FIRST_WITH_IDS: i16 = 13;
-/// A batch has no less than this part of the set that it is made of: 7 bytes for a record, where a message takes 34.
-const MOST_SHRINKAGE: usize = 5;
 /// Bound of what a compressed batch is opened to, where its header does not answer, and of what a message set is.
 const MAX_DECOMPRESSED: usize = 64 << 20;
 
@@ -171,7 +170,7 @@ fn up_convert(set: Bytes, topic: &ServedTopic) -> Result<Bytes, Failure> {
     if BatchHeader::parse(&set).is_ok() {
         return Ok(set);
     }
-    if topic.max_message_bytes.saturating_mul(MOST_SHRINKAGE) < set.len() {
+    if topic.max_message_bytes.saturating_mul(MOST_GROWTH) < set.len() {
         let message = format!("message set of {} bytes exceeds max.message.bytes={} as a batch too", set.len(), topic.max_message_bytes);
         return Err(Failure::new(ErrorCode::MessageTooLarge, message));
     }

@@ -332,6 +332,26 @@ async fn a_partitions_limit_is_kept_but_for_a_first_batch() {
 }
 
 #[tokio::test]
+async fn a_fetchs_limit_counts_messages_and_not_the_batches_they_came_from() {
+    let broker = TestBroker::start().await;
+    broker.create_topic("t", 5, &[]).await;
+    let mut peer = broker.connect().await;
+    let wanted: Vec<_> = (0..5).map(|partition| (partition, 0)).collect();
+    let dense = build(BatchBuilder::new(Codec::Zstd), &[&"x".repeat(100_000)]);
+    let batches = wanted.iter().map(|(partition, _)| (*partition, dense.clone())).collect();
+    peer.ask(9, &produce_request("t", -1, batches)).await;
+    let mut served = [0; 5];
+    for _ in 0..100 {
+        let answer = peer.ask_old(3, &old_fetch(3, "t", &wanted, 1 << 20).with_max_bytes(150_000)).await;
+        let with_records = answer.responses[0].partitions.iter().filter(|data| !set_of(data).is_empty());
+        let with_records: Vec<_> = with_records.map(|data| data.partition_index as usize).collect();
+        assert_eq!(with_records.len(), 2, "the second passes the limit, and then it is enough");
+        with_records.iter().for_each(|partition| served[*partition] += 1);
+    }
+    assert!(served.iter().all(|count| 10 <= *count), "{served:?}");
+}
+
+#[tokio::test]
 async fn a_consumer_is_led_past_what_it_cannot_be_given() {
     let broker = TestBroker::start().await;
     let topic = broker.create_topic("t", 2, &[]).await;
