@@ -12,7 +12,7 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run check test crash clients perf
+.PHONY: help setup build run check test crash clients fuzz perf
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ crash: setup ## kill -9 a broker under load ROUNDS times (200) and compare what 
 
 clients: build ## kcat, kafka-python, franz-go and Kafka's tools write and read a file of 100,000 lines
 	@tests/clients/run $(PROGRAM) $(CLIENTS)
+
+fuzz: setup ## fuzz every decoder for SECONDS_EACH (20); TARGETS="request …" for some
+	@unset CARGO_TARGET_DIR; tests/fuzz/run $(or $(SECONDS_EACH),20) $(TARGETS)
 
 perf: build ## one librdkafka client beside the raw disk, the loopback and its own ceiling; prints a report
 	@tests/perf/run $(PROGRAM) $(ROUNDS)

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metadata_api::{ClusterImage, MetadataClient};
-use partition::{Partition, Partitions};
+use partition::{Flusher, Partition, Partitions};
 use prometheus::Registry;
 use protocol::ErrorCode;
 use runtime::{Clock, Random, Shutdown, Tasks};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use types::{TopicId, TopicPartition};
+use types::{Revision, TopicId, TopicPartition};
 
 use crate::connection::Limits;
 use crate::dispatch::Dispatch;
@@ -28,6 +28,8 @@ use crate::topics::{ServedTopic, Topics};
 const STALL: Duration = Duration::from_secs(30);
 /// For the answers that are still owed when a peer has closed its side or sent what cannot be served.
 const DRAIN: Duration = Duration::from_secs(10);
+/// No request waits longer for what it changed, whatever it asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What the broker works with.
 pub struct Deps {
@@ -47,6 +49,8 @@ pub struct Deps {
     pub registry: Registry,
     /// How much of `wal.max.bytes` is used, 0 to 1: producers are slowed before they are refused.
     pub log_fill: Arc<dyn Fn() -> f64 + Send + Sync>,
+    /// Gets records published before they are deleted.
+    pub flusher: Arc<dyn Flusher>,
     /// Runs what goes on in the background. A panic in a request only closes its connection.
     pub tasks: Tasks,
 }
@@ -74,16 +78,17 @@ pub struct Broker {
     pub(crate) answers: Arc<MemoryBudget>,
     pub(crate) conversions: DownConversions,
     pub(crate) metrics: BrokerMetrics,
-    partitions: Arc<Partitions>,
+    pub(crate) partitions: Arc<Partitions>,
     topics: Arc<Topics>,
     images: watch::Receiver<Arc<ClusterImage>>,
+    pub(crate) flusher: Arc<dyn Flusher>,
     log_fill: Arc<dyn Fn() -> f64 + Send + Sync>,
 }
 
 impl Broker {
     /// Takes over the newest cluster image, listens and begins to accept. Nothing runs on when this fails.
     pub async fn start(deps: Deps) -> Result<BrokerHandle, StartError> {
-        let Deps { partitions, metadata, clock, random, listeners, options, registry, log_fill, tasks } = deps;
+        let Deps { partitions, metadata, clock, random, listeners, options, registry, log_fill, flusher, tasks } = deps;
         let connections = ConnectionMetrics::new(&registry)?;
         let (requests, answers) = (MemoryBudget::new(options.request_memory_bytes), MemoryBudget::new(options.answer_memory_bytes));
         register_budgets(&registry, &requests, &answers)?;
@@ -112,6 +117,7 @@ impl Broker {
             partitions,
             topics,
             images,
+            flusher,
             log_fill,
             options,
         });
@@ -142,6 +148,12 @@ impl Broker {
     /// See [`Deps::log_fill`].
     pub(crate) fn log_fill(&self) -> f64 {
         (self.log_fill)()
+    }
+
+    /// Waits until this broker serves by metadata as of `revision`, at most the `timeout_ms` of a request. False when it took longer.
+    pub(crate) async fn has_applied(&self, revision: Revision, timeout_ms: i32) -> bool {
+        let wait = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)).min(LONGEST_WAIT);
+        tokio::time::timeout(wait, self.leadership.applied(revision)).await.is_ok()
     }
 
     pub(crate) fn topic_named(&self, image: &ClusterImage, name: &str) -> Result<Arc<ServedTopic>, ErrorCode> {

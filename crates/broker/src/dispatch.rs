@@ -13,8 +13,9 @@ use crate::broker::Broker;
 use crate::connection::{Answer, Begun, Hurry, Reply, Service};
 use crate::handlers::produce::Produced;
 use crate::handlers::{
-    api_versions, create_topics, delete_topics, describe_cluster, fetch, find_coordinator, init_producer_id, list_offsets, metadata,
-    offset_for_leader_epoch, produce,
+    alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics, describe_cluster, describe_configs,
+    describe_log_dirs, describe_producers, describe_topic_partitions, elect_leaders, fetch, find_coordinator, incremental_alter_configs,
+    init_producer_id, list_config_resources, list_offsets, metadata, offset_for_leader_epoch, produce, reassignments,
 };
 use crate::memory_budget::Charge;
 use crate::session::{RequestContext, Session, Stage};
@@ -28,6 +29,11 @@ const SMALL_ANSWER: usize = 64 << 10;
 
 /// The broker as connections see it.
 pub(crate) struct Dispatch(pub(crate) Arc<Broker>);
+
+/// Room for an answer of about `bytes`, where that is worth asking for.
+async fn room(broker: &Broker, bytes: usize) -> Option<Charge> {
+    if bytes < SMALL_ANSWER { None } else { Some(broker.answers.up_to(bytes, bytes).await) }
+}
 
 /// What a handler came up with.
 struct Handled {
@@ -91,8 +97,7 @@ impl Dispatch {
                 Handled { charge, ..ResponseBody::Fetch(response).into() }
             }),
             Request::Metadata(request) => self.reply(context.clone(), async move {
-                let expected = metadata::answer_bytes(&broker.image(), context.header.version, &request);
-                let charge = if expected < SMALL_ANSWER { None } else { Some(broker.answers.up_to(expected, expected).await) };
+                let charge = room(&broker, metadata::answer_bytes(&broker.image(), context.header.version, &request)).await;
                 Handled { charge, ..ResponseBody::Metadata(metadata::handle(&broker, &context, request).await).into() }
             }),
             Request::ListOffsets(request) => self.reply(context.clone(), async move {
@@ -119,6 +124,45 @@ impl Dispatch {
             Request::DescribeCluster(request) => self.reply(context.clone(), async move {
                 ResponseBody::DescribeCluster(describe_cluster::handle(&broker, &context, &request)).into()
             }),
+            Request::CreatePartitions(request) => self.reply(context.clone(), async move {
+                ResponseBody::CreatePartitions(create_partitions::handle(&broker, &context, request).await).into()
+            }),
+            Request::DeleteRecords(request) => self.reply(context.clone(), async move {
+                ResponseBody::DeleteRecords(delete_records::handle(&broker, &context, request).await).into()
+            }),
+            Request::DescribeConfigs(request) => self.reply(context.clone(), async move {
+                let charge = room(&broker, describe_configs::answer_bytes(&request)).await;
+                Handled { charge, ..ResponseBody::DescribeConfigs(describe_configs::handle(&broker, &context, request)).into() }
+            }),
+            Request::AlterConfigs(request) => self.reply(context.clone(), async move {
+                ResponseBody::AlterConfigs(alter_configs::handle(&broker, &context, request).await).into()
+            }),
+            Request::IncrementalAlterConfigs(request) => self.reply(context.clone(), async move {
+                ResponseBody::IncrementalAlterConfigs(incremental_alter_configs::handle(&broker, &context, request).await).into()
+            }),
+            Request::ListConfigResources(request) => self.reply(context.clone(), async move {
+                let charge = room(&broker, list_config_resources::answer_bytes(&broker)).await;
+                Handled { charge, ..ResponseBody::ListConfigResources(list_config_resources::handle(&broker, &context, &request)).into() }
+            }),
+            Request::DescribeLogDirs(request) => self.reply(context.clone(), async move {
+                let charge = room(&broker, describe_log_dirs::answer_bytes(&broker, &request)).await;
+                Handled { charge, ..ResponseBody::DescribeLogDirs(describe_log_dirs::handle(&broker, &context, request).await).into() }
+            }),
+            Request::DescribeProducers(request) => self.reply(context.clone(), async move {
+                ResponseBody::DescribeProducers(describe_producers::handle(&broker, &context, request)).into()
+            }),
+            Request::DescribeTopicPartitions(request) => self.reply(context.clone(), async move {
+                ResponseBody::DescribeTopicPartitions(describe_topic_partitions::handle(&broker, &context, request)).into()
+            }),
+            Request::ElectLeaders(request) => self.reply(context.clone(), async move {
+                ResponseBody::ElectLeaders(elect_leaders::handle(&broker, &context, request).await).into()
+            }),
+            Request::AlterPartitionReassignments(request) => self.reply(context.clone(), async move {
+                ResponseBody::AlterPartitionReassignments(reassignments::alter(&broker, &context, request)).into()
+            }),
+            Request::ListPartitionReassignments(_) => {
+                self.reply(context, async move { ResponseBody::ListPartitionReassignments(reassignments::list()).into() })
+            }
             Request::ApiVersions(request) => {
                 self.reply(context.clone(), async move { ResponseBody::ApiVersions(api_versions::handle(&context, &request)).into() })
             }

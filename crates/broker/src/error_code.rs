@@ -10,7 +10,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use metadata_api::MetadataError;
-use partition::{AppendError, CloseReason, ReadError};
+use partition::{AppendError, CloseReason, DeleteRecordsError, ReadError};
 use protocol::ErrorCode;
 use records::{BatchError, DecodeError, DecompressError, DownConversionError, MessageSetError};
 
@@ -98,6 +98,15 @@ pub(crate) fn read(error: &ReadError) -> ErrorCode {
     }
 }
 
+/// DeleteRecords: why a log start was not moved.
+pub(crate) fn delete_records(error: &DeleteRecordsError) -> ErrorCode {
+    match error {
+        DeleteRecordsError::Read(error) => read(error),
+        DeleteRecordsError::NotPublished { .. } => ErrorCode::RequestTimedOut,
+        DeleteRecordsError::Metadata { source, .. } => lookup(source),
+    }
+}
+
 /// A read of metadata on the way to records.
 fn lookup(error: &MetadataError) -> ErrorCode {
     match error {
@@ -117,7 +126,7 @@ fn lookup(error: &MetadataError) -> ErrorCode {
     }
 }
 
-/// CreateTopics, DeleteTopics: why metadata did not do it.
+/// Topics, partitions, configs: why metadata did not do it.
 pub(crate) fn admin(error: &MetadataError) -> ErrorCode {
     match error {
         MetadataError::Unavailable { .. }

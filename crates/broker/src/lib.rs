@@ -29,6 +29,8 @@ mod throttle;
 mod leadership;
 mod topics;
 
+mod config_change;
+mod config_resource;
 pub mod topic_config;
 
 mod error_code;
@@ -36,6 +38,7 @@ mod metrics;
 
 pub use broker::{Broker, BrokerHandle, Deps, StartError};
 pub use listener::{BindError, BoundListener};
-pub use options::{BrokerOptions, ListenerOptions};
+pub use options::{BrokerConfig, BrokerOptions, ListenerOptions};
+pub use partition::Flusher;
 pub use session::{Principal, Stage};
 pub use topic_config::TopicDefaults;

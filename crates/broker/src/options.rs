@@ -1,12 +1,13 @@
 //! What the broker is told by whoever starts it, already checked.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use types::BrokerId;
 
 use crate::session::Stage;
-use crate::topic_config::TopicDefaults;
+use crate::topic_config::{ConfigType, Source, TopicDefaults};
 
 /// One listener.
 #[derive(Clone, Debug)]
@@ -17,6 +18,23 @@ pub struct ListenerOptions {
     pub address: SocketAddr,
     /// Where its connections begin.
     pub first_stage: Stage,
+}
+
+/// One key of the broker's own configuration, as DescribeConfigs shows it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BrokerConfig {
+    /// The key.
+    pub name: String,
+    /// In force, as text.
+    pub value: String,
+    /// What it would be if nobody had set it.
+    pub default: String,
+    /// Whether it was set.
+    pub source: Source,
+    /// Of its values.
+    pub config_type: ConfigType,
+    /// What it does, in a sentence.
+    pub doc: String,
 }
 
 /// The broker's plain options.
@@ -48,6 +66,10 @@ pub struct BrokerOptions {
     pub max_connections: usize,
     /// `max.connections.per.ip`.
     pub max_connections_per_ip: usize,
+    /// Where the write-ahead log lies; Kafka's tools show it as the log directory.
+    pub data_dir: PathBuf,
+    /// The configuration the broker was started with, by key.
+    pub configs: Vec<BrokerConfig>,
 }
 
 impl Default for BrokerOptions {
@@ -67,6 +89,8 @@ impl Default for BrokerOptions {
             max_idle: Duration::from_secs(600),
             max_connections: i32::MAX as usize,
             max_connections_per_ip: i32::MAX as usize,
+            data_dir: PathBuf::from("."),
+            configs: Vec::new(),
         }
     }
 }

@@ -180,6 +180,80 @@ pub enum Source {
     Default = 5,
 }
 
+/// Kafka's type of a config (`ConfigEntry.ConfigType`), with its code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConfigType {
+    /// `true` or `false`.
+    Boolean = 1,
+    /// Text, or one of some words.
+    String = 2,
+    /// 32 bits.
+    Int = 3,
+    /// 64 bits.
+    Long = 5,
+    /// A number.
+    Double = 6,
+    /// Separated by commas.
+    List = 7,
+}
+
+impl Kind {
+    /// As DescribeConfigs names it.
+    pub fn config_type(self) -> ConfigType {
+        match self {
+            Self::Int(..) => ConfigType::Int,
+            Self::Long(..) => ConfigType::Long,
+            Self::Double(..) => ConfigType::Double,
+            Self::Boolean => ConfigType::Boolean,
+            Self::Word(_) | Self::Durability => ConfigType::String,
+            Self::Words(_) | Self::List => ConfigType::List,
+        }
+    }
+}
+
+/// The broker's key that a topic config falls back to, where it is given in the same unit (Kafka's `ServerTopicConfigSynonyms`).
+pub fn broker_synonym(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "cleanup.policy" => "log.cleanup.policy",
+        "compression.gzip.level" => "compression.gzip.level",
+        "compression.lz4.level" => "compression.lz4.level",
+        "compression.type" => "compression.type",
+        "compression.zstd.level" => "compression.zstd.level",
+        "delete.retention.ms" => "log.cleaner.delete.retention.ms",
+        "durability" => "durability",
+        "file.delete.delay.ms" => "log.segment.delete.delay.ms",
+        "flush.messages" => "log.flush.interval.messages",
+        "index.interval.bytes" => "log.index.interval.bytes",
+        "local.retention.bytes" => "log.local.retention.bytes",
+        "local.retention.ms" => "log.local.retention.ms",
+        "max.compaction.lag.ms" => "log.cleaner.max.compaction.lag.ms",
+        "max.message.bytes" => "message.max.bytes",
+        "message.timestamp.after.max.ms" => "log.message.timestamp.after.max.ms",
+        "message.timestamp.before.max.ms" => "log.message.timestamp.before.max.ms",
+        "message.timestamp.type" => "log.message.timestamp.type",
+        "min.cleanable.dirty.ratio" => "log.cleaner.min.cleanable.ratio",
+        "min.compaction.lag.ms" => "log.cleaner.min.compaction.lag.ms",
+        "min.insync.replicas" => "min.insync.replicas",
+        "preallocate" => "log.preallocate",
+        "retention.bytes" => "log.retention.bytes",
+        "segment.bytes" => "log.segment.bytes",
+        "segment.index.bytes" => "log.index.size.max.bytes",
+        "unclean.leader.election.enable" => "unclean.leader.election.enable",
+        _ => return None,
+    })
+}
+
+/// A value that would be in force if stronger ones were not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Synonym {
+    /// The key that gives it.
+    pub name: &'static str,
+    /// Its value as text.
+    pub value: String,
+    /// Who says so.
+    pub source: Source,
+}
+
 /// A config in force.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EffectiveValue {
@@ -189,6 +263,8 @@ pub struct EffectiveValue {
     pub value: String,
     /// Who said so.
     pub source: Source,
+    /// All values that were given, the one in force first.
+    pub synonyms: Vec<Synonym>,
 }
 
 /// The config of this name.
@@ -280,20 +356,37 @@ impl<'a> TopicConfig<'a> {
         self.number("message.timestamp.after.max.ms", self.defaults.timestamp_after_max_ms)
     }
 
+    /// Whether `cleanup.policy` lets old records go.
+    pub fn deletes(&self) -> bool {
+        self.set.get("cleanup.policy").is_none_or(|policy| policy.split(',').any(|policy| policy.trim() == "delete"))
+    }
+
     /// Every config with its value and where it comes from, by name.
     pub fn effective(&self) -> Vec<EffectiveValue> {
         TOPIC_CONFIGS.iter().map(|key| self.effective_value(key)).collect()
     }
 
+    /// The value in force of one config.
+    pub fn value(&self, key: &TopicConfigKey) -> String {
+        self.effective_value(key).value
+    }
+
     fn effective_value(&self, key: &TopicConfigKey) -> EffectiveValue {
-        if let Some(value) = self.set.get(key.name) {
-            return EffectiveValue { name: key.name, value: value.clone(), source: Source::Topic };
-        }
         let built_in = TopicDefaults::default();
         let of = |defaults: &TopicDefaults| broker_value(defaults, key.name).unwrap_or_else(|| key.default.to_owned());
-        let value = of(self.defaults);
-        let source = if value == of(&built_in) { Source::Default } else { Source::Broker };
-        EffectiveValue { name: key.name, value, source }
+        let (broker, default) = (of(self.defaults), of(&built_in));
+        let mut given = Vec::new();
+        if let Some(value) = self.set.get(key.name) {
+            given.push((Some(key.name), value.clone(), Source::Topic));
+        }
+        let synonym = broker_synonym(key.name);
+        if broker != default {
+            given.push((synonym, broker, Source::Broker));
+        }
+        given.push((synonym, default, Source::Default));
+        let (_, value, source) = given[0].clone();
+        let synonyms = given.into_iter().filter_map(|(name, value, source)| Some(Synonym { name: name?, value, source }));
+        EffectiveValue { name: key.name, value, source, synonyms: synonyms.collect() }
     }
 }
 
@@ -377,5 +470,26 @@ mod tests {
         assert_eq!(sources["max.message.bytes"], ("77".to_owned(), Source::Topic));
         assert_eq!(sources["retention.ms"], ("1000".to_owned(), Source::Broker));
         assert_eq!(sources["segment.ms"], ("604800000".to_owned(), Source::Default));
+    }
+
+    #[test]
+    fn every_value_that_was_given_is_told_the_strongest_first() {
+        let defaults = TopicDefaults { max_message_bytes: 5000, ..TopicDefaults::default() };
+        let set = BTreeMap::from([("max.message.bytes".to_owned(), "77".to_owned())]);
+        let effective = TopicConfig::new(&defaults, &set).effective();
+        let synonyms = |name: &str| {
+            let value = effective.iter().find(|value| value.name == name).unwrap();
+            value.synonyms.iter().map(|synonym| (synonym.name, &*synonym.value, synonym.source)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            synonyms("max.message.bytes"),
+            [
+                ("max.message.bytes", "77", Source::Topic),
+                ("message.max.bytes", "5000", Source::Broker),
+                ("message.max.bytes", "1048588", Source::Default)
+            ]
+        );
+        assert_eq!(synonyms("segment.bytes"), [("log.segment.bytes", "1073741824", Source::Default)]);
+        assert_eq!(synonyms("retention.ms"), [], "the broker's keys for it have other units");
     }
 }

@@ -4,6 +4,8 @@
 //! `journal` keeps what happened, `state` is what it adds up to, `snapshot` puts the state into the store, `service` runs them. Formats
 //! are documented in docs/formats-metadata.md.
 
+#[doc(hidden)]
+pub mod decoders;
 pub mod journal;
 mod service;
 mod snapshot;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use metadata_api::PartitionState;
 use parking_lot::{Mutex, MutexGuard};
 use records::BatchHeader;
-use types::{Durability, LeaderEpoch, Lsn, Offset, ProducerBatch, Timestamp, TopicPartition};
+use types::{Durability, LeaderEpoch, Lsn, Offset, ProducerBatch, ProducerId, ProducerWindow, Timestamp, TopicPartition};
 use wal::{Entry, EntryKind, Origin, Urgency};
 
 use crate::log::{Level, Log, Service};
@@ -354,6 +354,11 @@ impl Partition {
 
     pub(crate) fn advance_log_start(&self, log_start: Offset) {
         self.log.lock().advance_log_start(log_start);
+    }
+
+    /// The idempotent producers that are remembered, by id.
+    pub fn producers(&self) -> Vec<(ProducerId, ProducerWindow)> {
+        self.log.lock().producers.windows().iter().map(|(producer, window)| (producer, window.clone())).collect()
     }
 
     /// What lies in the write-ahead log only. Bytes that are indexed and published do not count.

@@ -111,6 +111,10 @@ impl Producers {
         }
     }
 
+    pub(crate) fn windows(&self) -> &ProducerWindows {
+        &self.windows
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.windows.len()
     }

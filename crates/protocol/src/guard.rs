@@ -73,6 +73,10 @@ impl Walk<'_> {
             Kind::Array(element) => self.array(element)?.ok_or_else(|| self.reader.null()),
             Kind::NullableArray(element) => self.array(element).map(|_| ()),
             Kind::Struct(shape) => self.structure(shape),
+            Kind::NullableStruct(shape) => match self.reader.take(1)? {
+                [present, ..] if *present <= i8::MAX as u8 => self.structure(shape),
+                _ => Ok(()),
+            },
         }
     }
 

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, FetchRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
 };
 use kafka_protocol::protocol::Decodable;
 
@@ -33,12 +36,36 @@ pub enum Request {
     CreateTopics(CreateTopicsRequest),
     /// Deletes topics.
     DeleteTopics(DeleteTopicsRequest),
+    /// Moves log starts forward.
+    DeleteRecords(DeleteRecordsRequest),
     /// Gives a producer its id.
     InitProducerId(InitProducerIdRequest),
     /// Finds where a leader epoch ends.
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
+    /// Reads configs of topics and brokers.
+    DescribeConfigs(DescribeConfigsRequest),
+    /// Replaces all configs of topics.
+    AlterConfigs(AlterConfigsRequest),
+    /// Says what lies in the data directory.
+    DescribeLogDirs(DescribeLogDirsRequest),
+    /// Grows topics.
+    CreatePartitions(CreatePartitionsRequest),
+    /// Elects leaders, also unclean ones.
+    ElectLeaders(ElectLeadersRequest),
+    /// Changes single configs of topics.
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    /// Asks for other replicas.
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
+    /// Lists replicas that are being moved.
+    ListPartitionReassignments(ListPartitionReassignmentsRequest),
     /// Names the cluster and its brokers.
     DescribeCluster(DescribeClusterRequest),
+    /// Names the producers that a partition remembers.
+    DescribeProducers(DescribeProducersRequest),
+    /// Lists resources that have configs of their own.
+    ListConfigResources(ListConfigResourcesRequest),
+    /// Names topics and partitions, a page at a time.
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest),
 }
 
 /// A request and what came with it.
@@ -129,9 +156,21 @@ fn decode_body(api: ApiKey, version: i16, body: &mut Bytes) -> Result<Request, S
         ApiKey::ApiVersions => Request::ApiVersions(decode_as(body, version)?),
         ApiKey::CreateTopics => Request::CreateTopics(decode_as(body, version)?),
         ApiKey::DeleteTopics => Request::DeleteTopics(decode_as(body, version)?),
+        ApiKey::DeleteRecords => Request::DeleteRecords(decode_as(body, version)?),
         ApiKey::InitProducerId => Request::InitProducerId(decode_as(body, version)?),
         ApiKey::OffsetForLeaderEpoch => Request::OffsetForLeaderEpoch(decode_as(body, version)?),
+        ApiKey::DescribeConfigs => Request::DescribeConfigs(decode_as(body, version)?),
+        ApiKey::AlterConfigs => Request::AlterConfigs(decode_as(body, version)?),
+        ApiKey::DescribeLogDirs => Request::DescribeLogDirs(decode_as(body, version)?),
+        ApiKey::CreatePartitions => Request::CreatePartitions(decode_as(body, version)?),
+        ApiKey::ElectLeaders => Request::ElectLeaders(decode_as(body, version)?),
+        ApiKey::IncrementalAlterConfigs => Request::IncrementalAlterConfigs(decode_as(body, version)?),
+        ApiKey::AlterPartitionReassignments => Request::AlterPartitionReassignments(decode_as(body, version)?),
+        ApiKey::ListPartitionReassignments => Request::ListPartitionReassignments(decode_as(body, version)?),
         ApiKey::DescribeCluster => Request::DescribeCluster(decode_as(body, version)?),
+        ApiKey::DescribeProducers => Request::DescribeProducers(decode_as(body, version)?),
+        ApiKey::ListConfigResources => Request::ListConfigResources(decode_as(body, version)?),
+        ApiKey::DescribeTopicPartitions => Request::DescribeTopicPartitions(decode_as(body, version)?),
     })
 }
 

@@ -4,9 +4,13 @@
 use std::mem::size_of;
 
 use kafka_protocol::messages::{
-    TopicName, create_topics_request as create_topics, delete_topics_request as delete_topics, fetch_request as fetch,
-    list_offsets_request as list_offsets, metadata_request as metadata, offset_for_leader_epoch_request as leader_epoch,
-    produce_request as produce,
+    TopicName, alter_configs_request as alter_configs, alter_partition_reassignments_request as alter_reassignments,
+    create_partitions_request as create_partitions, create_topics_request as create_topics, delete_records_request as delete_records,
+    delete_topics_request as delete_topics, describe_configs_request as describe_configs, describe_log_dirs_request as describe_log_dirs,
+    describe_producers_request as describe_producers, describe_topic_partitions_request as describe_topic_partitions,
+    elect_leaders_request as elect_leaders, fetch_request as fetch, incremental_alter_configs_request as incremental_alter_configs,
+    list_offsets_request as list_offsets, list_partition_reassignments_request as list_reassignments, metadata_request as metadata,
+    offset_for_leader_epoch_request as leader_epoch, produce_request as produce,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -42,9 +46,11 @@ pub(crate) enum Kind {
     Array(&'static Shape),
     NullableArray(&'static Shape),
     Struct(&'static Shape),
+    /// A byte, negative for null, then the structure.
+    NullableStruct(&'static Shape),
 }
 
-use Kind::{Array, Fixed, NullableArray, NullableBytes, NullableString, String, Struct};
+use Kind::{Array, Fixed, NullableArray, NullableBytes, NullableString, NullableStruct, String, Struct};
 
 const BOOLEAN: Kind = Fixed(1);
 const INT8: Kind = Fixed(1);
@@ -95,9 +101,22 @@ pub(crate) fn of(api: ApiKey) -> &'static Shape {
         ApiKey::InitProducerId => &INIT_PRODUCER_ID,
         ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
+        ApiKey::DeleteRecords => &DELETE_RECORDS,
+        ApiKey::DescribeConfigs => &DESCRIBE_CONFIGS,
+        ApiKey::AlterConfigs => &ALTER_CONFIGS,
+        ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
+        ApiKey::CreatePartitions => &CREATE_PARTITIONS,
+        ApiKey::ElectLeaders => &ELECT_LEADERS,
+        ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
+        ApiKey::AlterPartitionReassignments => &ALTER_PARTITION_REASSIGNMENTS,
+        ApiKey::ListPartitionReassignments => &LIST_PARTITION_REASSIGNMENTS,
+        ApiKey::DescribeProducers => &DESCRIBE_PRODUCERS,
+        ApiKey::ListConfigResources => &LIST_CONFIG_RESOURCES,
+        ApiKey::DescribeTopicPartitions => &DESCRIBE_TOPIC_PARTITIONS,
     }
 }
 
+static BARE_INT8: Shape = bare(size_of::<i8>(), &[always(INT8)]);
 static BARE_INT32: Shape = bare(size_of::<i32>(), &[always(INT32)]);
 static BARE_TOPIC_NAME: Shape = bare(size_of::<TopicName>(), &[always(String)]);
 static BARE_STRING: Shape = bare(size_of::<StrBytes>(), &[always(String)]);
@@ -212,3 +231,73 @@ static OFFSET_FOR_LEADER_EPOCH_PARTITION: Shape =
     element(size_of::<leader_epoch::OffsetForLeaderPartition>(), &[always(INT32), always(INT32), always(INT32)]);
 
 static DESCRIBE_CLUSTER: Shape = body(&[always(BOOLEAN), since(1, INT8), since(2, BOOLEAN)]);
+
+static DELETE_RECORDS: Shape = body(&[always(Array(&DELETE_RECORDS_TOPIC)), always(INT32)]);
+static DELETE_RECORDS_TOPIC: Shape =
+    element(size_of::<delete_records::DeleteRecordsTopic>(), &[always(String), always(Array(&DELETE_RECORDS_PARTITION))]);
+static DELETE_RECORDS_PARTITION: Shape = element(size_of::<delete_records::DeleteRecordsPartition>(), &[always(INT32), always(INT64)]);
+
+static DESCRIBE_CONFIGS: Shape = body(&[
+    always(Array(&DESCRIBE_CONFIGS_RESOURCE)),
+    since(1, BOOLEAN), // include synonyms
+    since(3, BOOLEAN), // include documentation
+]);
+static DESCRIBE_CONFIGS_RESOURCE: Shape =
+    element(size_of::<describe_configs::DescribeConfigsResource>(), &[always(INT8), always(String), always(NullableArray(&BARE_STRING))]);
+
+static ALTER_CONFIGS: Shape = body(&[always(Array(&ALTER_CONFIGS_RESOURCE)), always(BOOLEAN)]);
+static ALTER_CONFIGS_RESOURCE: Shape =
+    element(size_of::<alter_configs::AlterConfigsResource>(), &[always(INT8), always(String), always(Array(&ALTER_CONFIGS_CONFIG))]);
+static ALTER_CONFIGS_CONFIG: Shape = element(size_of::<alter_configs::AlterableConfig>(), &[always(String), always(NullableString)]);
+
+static DESCRIBE_LOG_DIRS: Shape = body(&[always(NullableArray(&DESCRIBE_LOG_DIRS_TOPIC))]);
+static DESCRIBE_LOG_DIRS_TOPIC: Shape =
+    element(size_of::<describe_log_dirs::DescribableLogDirTopic>(), &[always(String), always(Array(&BARE_INT32))]);
+
+static CREATE_PARTITIONS: Shape = body(&[always(Array(&CREATE_PARTITIONS_TOPIC)), always(INT32), always(BOOLEAN)]);
+static CREATE_PARTITIONS_TOPIC: Shape = element(
+    size_of::<create_partitions::CreatePartitionsTopic>(),
+    &[always(String), always(INT32), always(NullableArray(&CREATE_PARTITIONS_ASSIGNMENT))],
+);
+static CREATE_PARTITIONS_ASSIGNMENT: Shape =
+    element(size_of::<create_partitions::CreatePartitionsAssignment>(), &[always(Array(&BARE_INT32))]);
+
+static ELECT_LEADERS: Shape = body(&[
+    since(1, INT8), // election type
+    always(NullableArray(&ELECT_LEADERS_TOPIC)),
+    always(INT32),
+]);
+static ELECT_LEADERS_TOPIC: Shape = element(size_of::<elect_leaders::TopicPartitions>(), &[always(String), always(Array(&BARE_INT32))]);
+
+static INCREMENTAL_ALTER_CONFIGS: Shape = body(&[always(Array(&INCREMENTAL_ALTER_CONFIGS_RESOURCE)), always(BOOLEAN)]);
+static INCREMENTAL_ALTER_CONFIGS_RESOURCE: Shape = element(
+    size_of::<incremental_alter_configs::AlterConfigsResource>(),
+    &[always(INT8), always(String), always(Array(&INCREMENTAL_ALTER_CONFIGS_CONFIG))],
+);
+static INCREMENTAL_ALTER_CONFIGS_CONFIG: Shape =
+    element(size_of::<incremental_alter_configs::AlterableConfig>(), &[always(String), always(INT8), always(NullableString)]);
+
+static ALTER_PARTITION_REASSIGNMENTS: Shape = body(&[
+    always(INT32),     // timeout
+    since(1, BOOLEAN), // allow replication factor change
+    always(Array(&ALTER_REASSIGNMENTS_TOPIC)),
+]);
+static ALTER_REASSIGNMENTS_TOPIC: Shape =
+    element(size_of::<alter_reassignments::ReassignableTopic>(), &[always(String), always(Array(&ALTER_REASSIGNMENTS_PARTITION))]);
+static ALTER_REASSIGNMENTS_PARTITION: Shape =
+    element(size_of::<alter_reassignments::ReassignablePartition>(), &[always(INT32), always(NullableArray(&BARE_INT32))]);
+
+static LIST_PARTITION_REASSIGNMENTS: Shape = body(&[always(INT32), always(NullableArray(&LIST_REASSIGNMENTS_TOPIC))]);
+static LIST_REASSIGNMENTS_TOPIC: Shape =
+    element(size_of::<list_reassignments::ListPartitionReassignmentsTopics>(), &[always(String), always(Array(&BARE_INT32))]);
+
+static DESCRIBE_PRODUCERS: Shape = body(&[always(Array(&DESCRIBE_PRODUCERS_TOPIC))]);
+static DESCRIBE_PRODUCERS_TOPIC: Shape =
+    element(size_of::<describe_producers::TopicRequest>(), &[always(String), always(Array(&BARE_INT32))]);
+
+static LIST_CONFIG_RESOURCES: Shape = body(&[since(1, Array(&BARE_INT8))]);
+
+static DESCRIBE_TOPIC_PARTITIONS: Shape =
+    body(&[always(Array(&DESCRIBE_TOPIC_PARTITIONS_TOPIC)), always(INT32), always(NullableStruct(&DESCRIBE_TOPIC_PARTITIONS_CURSOR))]);
+static DESCRIBE_TOPIC_PARTITIONS_TOPIC: Shape = element(size_of::<describe_topic_partitions::TopicRequest>(), &[always(String)]);
+static DESCRIBE_TOPIC_PARTITIONS_CURSOR: Shape = element(size_of::<describe_topic_partitions::Cursor>(), &[always(String), always(INT32)]);

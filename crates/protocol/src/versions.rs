@@ -81,12 +81,36 @@ apis! {
     CreateTopics(CreateTopicsRequest, CreateTopicsResponse) = 19, 0..=7, flexible 5;
     /// Deletes topics.
     DeleteTopics(DeleteTopicsRequest, DeleteTopicsResponse) = 20, 0..=6, flexible 4;
+    /// Moves log starts forward.
+    DeleteRecords(DeleteRecordsRequest, DeleteRecordsResponse) = 21, 0..=2, flexible 2;
     /// Gives a producer its id.
     InitProducerId(InitProducerIdRequest, InitProducerIdResponse) = 22, 0..=5, flexible 2;
     /// Finds where a leader epoch ends.
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse) = 23, 2..=4, flexible 4;
+    /// Reads configs of topics and brokers.
+    DescribeConfigs(DescribeConfigsRequest, DescribeConfigsResponse) = 32, 1..=4, flexible 4;
+    /// Replaces all configs of topics.
+    AlterConfigs(AlterConfigsRequest, AlterConfigsResponse) = 33, 0..=2, flexible 2;
+    /// Says what lies in the data directory.
+    DescribeLogDirs(DescribeLogDirsRequest, DescribeLogDirsResponse) = 35, 1..=4, flexible 2;
+    /// Grows topics.
+    CreatePartitions(CreatePartitionsRequest, CreatePartitionsResponse) = 37, 0..=3, flexible 2;
+    /// Elects leaders, also unclean ones.
+    ElectLeaders(ElectLeadersRequest, ElectLeadersResponse) = 43, 0..=2, flexible 2;
+    /// Changes single configs of topics.
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse) = 44, 0..=1, flexible 1;
+    /// Asks for other replicas.
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse) = 45, 0..=1, flexible 0;
+    /// Lists replicas that are being moved.
+    ListPartitionReassignments(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse) = 46, 0..=0, flexible 0;
     /// Names the cluster and its brokers.
     DescribeCluster(DescribeClusterRequest, DescribeClusterResponse) = 60, 0..=2, flexible 0;
+    /// Names the producers that a partition remembers.
+    DescribeProducers(DescribeProducersRequest, DescribeProducersResponse) = 61, 0..=0, flexible 0;
+    /// Lists resources that have configs of their own.
+    ListConfigResources(ListConfigResourcesRequest, ListConfigResourcesResponse) = 74, 0..=1, flexible 0;
+    /// Names topics and partitions, a page at a time.
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse) = 75, 0..=0, flexible 0;
 }
 
 impl ApiKey {

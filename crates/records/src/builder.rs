@@ -82,7 +82,9 @@ impl BatchBuilder {
     pub fn push(&mut self, timestamp: Timestamp, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[RecordHeader]) {
         let base = *self.base_timestamp.get_or_insert(timestamp);
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        let mut record = vec![0];
+        // Attributes, two deltas, two lengths and the number of headers take at most 31 bytes.
+        let mut record = Vec::with_capacity(31 + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len));
+        record.push(0);
         varint::put(&mut record, timestamp.0 - base.0);
         varint::put(&mut record, i64::from(self.next_delta));
         put_nullable(&mut record, key);

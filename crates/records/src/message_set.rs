@@ -5,13 +5,14 @@
 //! stored: producers' sets are converted to a batch before they are appended, and batches to sets after they were read.
 
 mod down_convert;
+mod error;
 mod lz4_checksum;
 mod parse;
 mod up_convert;
 
 pub use down_convert::{DownConversionError, DownConversionLimits, DownConverted, down_convert};
-pub use parse::{CorruptMessage, MessagePosition};
-pub use up_convert::{InvalidMessage, MessageSetError, UpConversionLimits, up_convert};
+pub use error::{CorruptMessage, InvalidMessage, MessagePosition, MessageSetError};
+pub use up_convert::{UpConversionLimits, up_convert};
 
 /// Message format of a message set.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, TopicDefaults};
+use async_trait::async_trait;
+use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, Flusher, TopicDefaults};
 use metadata_api::{Endpoint, HeartbeatRequest, MetadataClient, MetadataError, Registration};
 use offload::{LostDirectory, NoFailpoints, Offload, OffloadError, OffloadHandle};
 use partition::{Limits, Partitions};
@@ -18,7 +19,7 @@ use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
 use store::{CountingStore, ObjectStore, RangeReader, RangeReaderOptions, S3Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
-use types::{BrokerId, ClusterId, Durability};
+use types::{BrokerId, ClusterId, Durability, Lsn};
 use wal::{RocksDbWal, WriteAheadLog};
 
 use crate::config::{Config, Listener};
@@ -225,6 +226,7 @@ impl Running {
             options: broker_options(config, topic_defaults),
             registry: metrics.registry(),
             log_fill: Arc::new(move || fill_of.usage().bytes as f64 / max_bytes),
+            flusher: Arc::new(FlushOffload(handle.clone())),
             tasks: Tasks::new(),
         })
         .await?;
@@ -385,6 +387,18 @@ fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> BrokerOptio
         max_idle: requests.max_idle.unwrap_or(Duration::MAX),
         max_connections: requests.max_connections as usize,
         max_connections_per_ip: requests.max_connections_per_ip as usize,
+        data_dir: std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone()),
+        configs: config.shown.clone(),
+    }
+}
+
+/// Gets records published before DeleteRecords deletes them.
+struct FlushOffload(OffloadHandle);
+
+#[async_trait]
+impl Flusher for FlushOffload {
+    async fn flush(&self, below: Lsn) -> Result<(), String> {
+        self.0.flush(below).await.map_err(|error| error.to_string())
     }
 }
 

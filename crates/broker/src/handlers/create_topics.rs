@@ -1,52 +1,25 @@
 //! CreateTopics: counts, names, assignments and configs checked one topic at a time; a topic is answered when it is served here.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use metadata_api::{CreateTopic, MetadataError, TopicCreated};
 use protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
-use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use protocol::messages::{BrokerId, CreateTopicsRequest, CreateTopicsResponse};
 use protocol::{ErrorCode, StrBytes};
 use types::Revision;
 
+use super::refusal::Refusal;
 use crate::broker::Broker;
-use crate::error_code;
 use crate::session::RequestContext;
-use crate::topic_config::{self, TopicConfig, TopicConfigError};
+use crate::topic_config::{self, TopicConfig};
 
 /// Partitions that one request may create, as in Kafka (KRaft's limit per request).
-const MAX_PARTITIONS: usize = 10_000;
+pub(crate) const MAX_PARTITIONS: usize = 10_000;
 /// The store replicates, so any number of brokers will do; more than this is a mistake.
 const MAX_REPLICATION_FACTOR: i16 = 16;
 /// Kafka's longest topic name.
 const MAX_NAME: usize = 249;
-/// No request waits longer, whatever it asks for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-/// Why one topic is not created.
-struct Refusal {
-    code: ErrorCode,
-    message: String,
-}
-
-impl Refusal {
-    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
-
-impl From<MetadataError> for Refusal {
-    fn from(error: MetadataError) -> Self {
-        Self::new(error_code::admin(&error), error.to_string())
-    }
-}
-
-impl From<TopicConfigError> for Refusal {
-    fn from(error: TopicConfigError) -> Self {
-        Self::new(ErrorCode::InvalidConfig, error.to_string())
-    }
-}
 
 pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut times_named: HashMap<StrBytes, usize> = HashMap::new();
@@ -71,22 +44,17 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: C
                 success(broker, context, &creation, &created)
             }
             Err(refusal) => {
-                broker.metrics.requests.error(context.header.api_key, refusal.code);
-                CreatableTopicResult::default()
-                    .with_error_code(refusal.code.code())
-                    .with_error_message(Some(StrBytes::from_string(refusal.message)))
+                let (code, message) = refusal.answered(broker, context);
+                CreatableTopicResult::default().with_error_code(code).with_error_message(message)
             }
         };
         results.push(result.with_name(topic.name.clone()));
     }
 
-    if newest != Revision::default() {
-        let wait = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(LONGEST_WAIT);
-        if tokio::time::timeout(wait, broker.leadership.applied(newest)).await.is_err() {
-            for result in results.iter_mut().filter(|result| result.error_code == 0) {
-                result.error_code = ErrorCode::RequestTimedOut.code();
-                result.error_message = Some(StrBytes::from_static_str("the topic is created, and not served yet"));
-            }
+    if !broker.has_applied(newest, request.timeout_ms).await {
+        for result in results.iter_mut().filter(|result| result.error_code == 0) {
+            result.error_code = ErrorCode::RequestTimedOut.code();
+            result.error_message = Some(StrBytes::from_static_str("the topic is created, and not served yet"));
         }
     }
     CreateTopicsResponse::default().with_topics(results)
@@ -175,23 +143,40 @@ fn assigned_counts(broker: &Broker, topic: &CreatableTopic) -> Result<(i32, i16)
     if !by_index.iter().zip(0..).all(|(assignment, index)| assignment.partition_index == index) {
         return invalid("partitions should be a consecutive 0-based integer sequence".to_owned());
     }
-    let image = broker.image();
-    let factor = by_index[0].broker_ids.len();
+    let mut factor = None;
     for assignment in by_index {
-        let mut ids: Vec<i32> = assignment.broker_ids.iter().map(|id| id.0).collect();
-        if let Some(absent) = ids.iter().find(|id| !image.brokers.contains_key(&types::BrokerId(**id))) {
-            return invalid(format!("The manual partition assignment includes broker {absent}, but no such broker is registered."));
-        }
-        ids.sort_unstable();
-        ids.dedup();
-        if ids.is_empty() || ids.len() != assignment.broker_ids.len() || ids.len() != factor {
-            return invalid("every partition needs the same number of brokers, at least one and none twice".to_owned());
-        }
+        factor = Some(check_replicas(broker, &assignment.broker_ids, factor)?);
     }
     let partitions = i32::try_from(topic.assignments.len()).expect("bounded by the partitions of a request");
-    match i16::try_from(factor) {
-        Ok(factor) if factor <= MAX_REPLICATION_FACTOR => Ok((partitions, factor)),
+    match factor.map(i16::try_from) {
+        Some(Ok(factor)) if factor <= MAX_REPLICATION_FACTOR => Ok((partitions, factor)),
         _ => invalid(format!("at most {MAX_REPLICATION_FACTOR} brokers per partition")),
+    }
+}
+
+/// Kafka's rules for the brokers of one partition, `factor` of them where others said how many. Answers how many there are.
+pub(crate) fn check_replicas(broker: &Broker, replicas: &[BrokerId], factor: Option<usize>) -> Result<usize, Refusal> {
+    let image = broker.image();
+    let invalid = |message: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
+    if replicas.is_empty() {
+        return invalid("The manual partition assignment includes an empty replica list.".to_owned());
+    }
+    let mut seen = HashSet::new();
+    for id in replicas {
+        if !image.brokers.contains_key(&types::BrokerId(id.0)) {
+            return invalid(format!("The manual partition assignment includes broker {}, but no such broker is registered.", id.0));
+        }
+        if !seen.insert(id.0) {
+            return invalid(format!("The manual partition assignment includes the broker {} more than once.", id.0));
+        }
+    }
+    match factor {
+        Some(factor) if factor != replicas.len() => invalid(format!(
+            "The manual partition assignment includes a partition with {} replica(s), but this is not consistent with previous \
+             partitions, which have {factor} replica(s).",
+            replicas.len()
+        )),
+        _ => Ok(replicas.len()),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::session::RequestContext;
 
 /// Bits of Kafka's AclOperation codes, all that exist for a resource: without an authorizer everybody may do everything.
 pub(crate) const CLUSTER_OPERATIONS: i32 = operations(&[5, 7, 8, 9, 10, 11, 12]);
-const TOPIC_OPERATIONS: i32 = operations(&[3, 4, 5, 6, 7, 8, 10, 11]);
+pub(crate) const TOPIC_OPERATIONS: i32 = operations(&[3, 4, 5, 6, 7, 8, 10, 11]);
 const NO_OPERATIONS: i32 = i32::MIN;
 
 /// Topics of one request that are created at the same time.
@@ -102,7 +102,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: M
     }
 
     let image = broker.image();
-    let answer = Answer { broker, context, image: &image, topic_operations: request.include_topic_authorized_operations };
+    let answer = Answer { topic_operations: request.include_topic_authorized_operations, ..Answer::new(broker, context, &image) };
     let topics = match asked {
         Asked::All => image.names.values().filter_map(|id| image.topics.get(id)).map(|topic| answer.topic(topic)).collect(),
         Asked::These(topics) => topics.into_iter().map(|topic| answer.asked(topic, &refused)).collect(),
@@ -156,14 +156,19 @@ pub(crate) fn endpoint_of<'a>(member: &'a BrokerImage, listener: &str) -> Option
     member.endpoints.iter().find(|endpoint| endpoint.listener == listener)
 }
 
-struct Answer<'a> {
+/// What an image says, in the protocol's terms, to who asks by one listener.
+pub(crate) struct Answer<'a> {
     broker: &'a Broker,
     context: &'a RequestContext,
     image: &'a ClusterImage,
     topic_operations: bool,
 }
 
-impl Answer<'_> {
+impl<'a> Answer<'a> {
+    pub(crate) fn new(broker: &'a Broker, context: &'a RequestContext, image: &'a ClusterImage) -> Self {
+        Self { broker, context, image, topic_operations: false }
+    }
+
     fn member(&self, member: &BrokerImage) -> Option<MetadataResponseBroker> {
         let endpoint = endpoint_of(member, &self.context.session.listener)?;
         Some(
@@ -208,7 +213,7 @@ impl Answer<'_> {
             .with_topic_authorized_operations(if self.topic_operations { TOPIC_OPERATIONS } else { NO_OPERATIONS })
     }
 
-    fn partition(&self, partition: &PartitionImage, index: i32) -> MetadataResponsePartition {
+    pub(crate) fn partition(&self, partition: &PartitionImage, index: i32) -> MetadataResponsePartition {
         let alive = |id: &types::BrokerId| self.image.brokers.get(id).is_some_and(|member| member.alive);
         let ids = |brokers: &mut dyn Iterator<Item = &types::BrokerId>| brokers.map(|id| BrokerId(id.0)).collect();
         let leader = partition.leader.filter(alive);

@@ -40,6 +40,16 @@ pub(crate) const NOW: i64 = 1_700_000_000_000;
 /// Nothing here takes longer unless it hangs.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// Publishes nothing: tests do that themselves.
+struct NoFlusher;
+
+#[async_trait::async_trait]
+impl broker::Flusher for NoFlusher {
+    async fn flush(&self, _: Lsn) -> Result<(), String> {
+        Err("nothing is published by itself here".to_owned())
+    }
+}
+
 pub(crate) struct TestBroker {
     pub(crate) handle: BrokerHandle,
     address: SocketAddr,
@@ -102,6 +112,7 @@ impl TestBroker {
             options,
             registry: registry.clone(),
             log_fill: Arc::new(move || f64::from(fill.load(Ordering::Relaxed)) / 100.0),
+            flusher: Arc::new(NoFlusher),
             tasks: tasks.clone(),
         })
         .await

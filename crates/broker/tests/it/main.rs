@@ -5,10 +5,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod configs;
 mod consume;
 mod harness;
 mod hostile;
 mod legacy;
 mod metadata;
+mod partitions;
 mod produce;
 mod versions;

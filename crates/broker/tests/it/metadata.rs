@@ -24,6 +24,8 @@ pub(crate) struct FakeMetadata {
     next_producer: AtomicI64,
     /// The image follows a write only after this.
     pub(crate) image_lag: Mutex<Duration>,
+    /// A config that somebody sets just before the next change of configs.
+    pub(crate) faster_change: Mutex<Option<(String, String)>>,
     /// Every write answers that the service is not available.
     pub(crate) away: AtomicBool,
 }
@@ -51,6 +53,7 @@ impl FakeMetadata {
             segments: Mutex::default(),
             next_producer: AtomicI64::new(4000),
             image_lag: Mutex::default(),
+            faster_change: Mutex::default(),
             away: AtomicBool::new(false),
         })
     }
@@ -71,6 +74,16 @@ impl FakeMetadata {
             });
         }
         revision
+    }
+
+    /// Changes one topic's image.
+    fn change_topic(&self, id: TopicId, change: impl FnOnce(&mut TopicImage)) -> Revision {
+        self.change(|image| {
+            let mut topic = TopicImage::clone(&image.topics[&id]);
+            change(&mut topic);
+            topic.config_revision = image.revision;
+            image.insert_topic(Arc::new(topic));
+        })
     }
 
     /// Changes one partition's image.
@@ -176,19 +189,43 @@ impl MetadataClient for FakeMetadata {
         unreachable!("publishing is not the broker's")
     }
 
-    async fn create_partitions(&self, _: CreatePartitions) -> Result<Revision, MetadataError> {
-        unreachable!("no API of this version grows topics")
+    async fn create_partitions(&self, request: CreatePartitions) -> Result<Revision, MetadataError> {
+        self.check()?;
+        let image = self.image.borrow().clone();
+        let topic = image.topics.get(&request.topic).ok_or(MetadataError::UnknownTopic { topic: request.topic })?;
+        let (total, present) = (usize::try_from(request.total).unwrap_or(0), topic.partitions.len());
+        if total <= present {
+            return Err(MetadataError::InvalidPartitions { detail: format!("{total} is no more than {present}") });
+        }
+        if request.validate_only {
+            return Ok(image.revision);
+        }
+        Ok(self.change_topic(request.topic, |topic| topic.partitions.resize(total, topic.partitions[0].clone())))
     }
 
-    async fn alter_topic_configs(&self, _: AlterTopicConfigs) -> Result<Revision, MetadataError> {
-        unreachable!("no API of this version alters configs")
+    async fn alter_topic_configs(&self, request: AlterTopicConfigs) -> Result<Revision, MetadataError> {
+        self.check()?;
+        if let Some(faster) = self.faster_change.lock().take() {
+            self.change_topic(request.topic, |topic| topic.configs.extend([faster]));
+        }
+        let image = self.image.borrow().clone();
+        let topic = image.topics.get(&request.topic).ok_or(MetadataError::UnknownTopic { topic: request.topic })?;
+        if topic.config_revision != request.expected {
+            return Err(MetadataError::ConfigConflict { topic: request.topic });
+        }
+        Ok(self.change_topic(request.topic, |topic| topic.configs = request.configs))
     }
 
-    async fn advance_log_start(&self, _: AdvanceLogStart) -> Result<Offset, MetadataError> {
-        unreachable!("no API of this version deletes records")
+    async fn advance_log_start(&self, request: AdvanceLogStart) -> Result<Offset, MetadataError> {
+        self.check()?;
+        Ok(request.log_start)
     }
 
-    async fn elect_unclean(&self, _: Vec<TopicPartition>) -> Result<Revision, MetadataError> {
-        unreachable!("no API of this version elects")
+    async fn elect_unclean(&self, partitions: Vec<TopicPartition>) -> Result<Revision, MetadataError> {
+        self.check()?;
+        for partition in partitions {
+            self.change_partition(partition, |partition| partition.leader = Some(BrokerId(2)));
+        }
+        Ok(self.image.borrow().revision)
     }
 }

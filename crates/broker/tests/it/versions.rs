@@ -1,16 +1,18 @@
 //! Every version that ApiVersions lists is answered; for those that kafka-protocol no longer has, see `legacy`.
 
 use kafka_protocol::protocol::Request;
+use protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use protocol::messages::create_topics_request::CreatableTopic;
+use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use protocol::messages::delete_topics_request::DeleteTopicState;
+use protocol::messages::describe_configs_request::DescribeConfigsResource;
+use protocol::messages::elect_leaders_request::TopicPartitions;
 use protocol::messages::fetch_request::ReplicaState;
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
-use protocol::messages::{
-    ApiVersionsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, FetchRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, TopicName,
-};
+use protocol::messages::*;
 use protocol::{ApiKey, ErrorCode};
 use types::TopicId;
 use uuid::Uuid;
@@ -106,6 +108,109 @@ async fn every_listed_version_of_every_api_is_answered() {
             ApiKey::DescribeCluster => {
                 let request = |_| DescribeClusterRequest::default().with_endpoint_type(1);
                 all(peer, *api, request, |version, answer| assert_eq!(answer.brokers.len(), 1, "version {version}")).await;
+            }
+            ApiKey::DeleteRecords => {
+                let partition = DeleteRecordsPartition::default().with_offset(0);
+                let topic = DeleteRecordsTopic::default().with_name(TopicName(text("t"))).with_partitions(vec![partition]);
+                let request = |_| DeleteRecordsRequest::default().with_topics(vec![topic.clone()]).with_timeout_ms(1000);
+                all(peer, *api, request, |version, answer| {
+                    let partition = &answer.topics[0].partitions[0];
+                    assert_eq!((partition.error_code, partition.low_watermark), (0, 0), "version {version}");
+                })
+                .await;
+            }
+            ApiKey::DescribeConfigs => {
+                let resource = DescribeConfigsResource::default().with_resource_type(2).with_resource_name(text("t"));
+                let resource = resource.with_configuration_keys(None);
+                let request = |version| {
+                    let request = DescribeConfigsRequest::default().with_resources(vec![resource.clone()]);
+                    request.with_include_synonyms(true).with_include_documentation(3 <= version)
+                };
+                all(peer, *api, request, |version, answer| {
+                    let config = &answer.results[0].configs[0];
+                    assert_eq!(
+                        (&*config.name, config.documentation.as_deref().is_some_and(|doc| !doc.is_empty())),
+                        ("cleanup.policy", 3 <= version),
+                        "version {version}"
+                    );
+                    assert_eq!(config.synonyms.len(), 1, "version {version}");
+                })
+                .await;
+            }
+            ApiKey::AlterConfigs => {
+                let resource = alter_configs_request::AlterConfigsResource::default().with_resource_type(2).with_resource_name(text("t"));
+                let request = |_| AlterConfigsRequest::default().with_resources(vec![resource.clone()]);
+                all(peer, *api, request, |version, answer| assert_eq!(answer.responses[0].error_code, 0, "version {version}")).await;
+            }
+            ApiKey::IncrementalAlterConfigs => {
+                let resource =
+                    incremental_alter_configs_request::AlterConfigsResource::default().with_resource_type(2).with_resource_name(text("t"));
+                let request = |_| IncrementalAlterConfigsRequest::default().with_resources(vec![resource.clone()]);
+                all(peer, *api, request, |version, answer| assert_eq!(answer.responses[0].error_code, 0, "version {version}")).await;
+            }
+            ApiKey::DescribeLogDirs => {
+                let request = |_| DescribeLogDirsRequest::default().with_topics(None);
+                all(peer, *api, request, |version, answer| {
+                    let directory = &answer.results[0];
+                    assert!(directory.topics.iter().any(|topic| &*topic.name.0 == "t"), "version {version}");
+                    assert_eq!(0 < directory.total_bytes, 4 <= version, "version {version}");
+                })
+                .await;
+            }
+            ApiKey::CreatePartitions => {
+                let topic = CreatePartitionsTopic::default().with_name(TopicName(text("t"))).with_count(2).with_assignments(None);
+                let request = |_| CreatePartitionsRequest::default().with_topics(vec![topic.clone()]).with_validate_only(true);
+                all(peer, *api, request, |version, answer| assert_eq!(answer.results[0].error_code, 0, "version {version}")).await;
+            }
+            ApiKey::ElectLeaders => {
+                let partitions = TopicPartitions::default().with_topic(TopicName(text("t"))).with_partitions(vec![0]);
+                let request = |_| ElectLeadersRequest::default().with_topic_partitions(Some(vec![partitions.clone()]));
+                all(peer, *api, request, |version, answer| {
+                    let result = &answer.replica_election_results[0].partition_result[0];
+                    assert_eq!(result.error_code, ErrorCode::ElectionNotNeeded.code(), "version {version}");
+                })
+                .await;
+            }
+            ApiKey::AlterPartitionReassignments => {
+                let partition = ReassignablePartition::default().with_replicas(Some(vec![BrokerId(2), BrokerId(1)]));
+                let topic = ReassignableTopic::default().with_name(TopicName(text("t"))).with_partitions(vec![partition]);
+                let request = |_| AlterPartitionReassignmentsRequest::default().with_topics(vec![topic.clone()]);
+                all(peer, *api, request, |version, answer| {
+                    assert_eq!(answer.responses[0].partitions[0].error_code, 0, "version {version}");
+                })
+                .await;
+            }
+            ApiKey::ListPartitionReassignments => {
+                let request = |_| ListPartitionReassignmentsRequest::default().with_topics(None);
+                all(peer, *api, request, |version, answer| {
+                    assert_eq!((answer.error_code, answer.topics.len()), (0, 0), "version {version}");
+                })
+                .await;
+            }
+            ApiKey::DescribeProducers => {
+                let topic =
+                    describe_producers_request::TopicRequest::default().with_name(TopicName(text("t"))).with_partition_indexes(vec![0]);
+                let request = |_| DescribeProducersRequest::default().with_topics(vec![topic.clone()]);
+                all(peer, *api, request, |version, answer| {
+                    let partition = &answer.topics[0].partitions[0];
+                    assert_eq!((partition.error_code, partition.active_producers.len()), (0, 0), "version {version}");
+                })
+                .await;
+            }
+            ApiKey::ListConfigResources => {
+                let request = |_| ListConfigResourcesRequest::default();
+                all(peer, *api, request, |version, answer| {
+                    assert_eq!(answer.config_resources.is_empty(), version == 0, "version {version}");
+                })
+                .await;
+            }
+            ApiKey::DescribeTopicPartitions => {
+                let request = |_| DescribeTopicPartitionsRequest::default().with_response_partition_limit(10);
+                all(peer, *api, request, |version, answer| {
+                    let found = answer.topics.iter().find(|found| found.topic_id == topic.0);
+                    assert_eq!(found.map(|found| found.partitions.len()), Some(1), "version {version}");
+                })
+                .await;
             }
         }
     }

@@ -192,7 +192,7 @@ impl FakeBroker {
                             .with_port(i32::from(self.port)),
                     ]),
             ),
-            Request::FindCoordinator(_) | Request::OffsetForLeaderEpoch(_) => panic!("the client does not ask this"),
+            other => panic!("the client does not ask this: {other:?}"),
         };
         Some(encode_response(header.correlation_id, header.version, body).unwrap().concat())
     }

@@ -58,7 +58,10 @@ pub(super) fn create(state: &State, request: &CreateTopic, topic: TopicId) -> Re
 
 pub(super) fn grow(state: &State, request: &CreatePartitions) -> Result<Decision, MetadataError> {
     let topic = existing(state, request.topic)?;
-    if request.total <= topic.partitions {
+    if request.total == topic.partitions {
+        return Err(MetadataError::InvalidPartitions { detail: format!("Topic already has {} partition(s).", topic.partitions) });
+    }
+    if request.total < topic.partitions {
         let detail = format!(
             "The topic {} currently has {} partition(s); {} would not be an increase.",
             topic.name, topic.partitions, request.total

@@ -1,14 +1,25 @@
+use kafka_protocol::messages::alter_partition_reassignments_response::{ReassignablePartitionResponse, ReassignableTopicResponse};
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym};
+use kafka_protocol::messages::describe_log_dirs_response::{DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic};
+use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::list_config_resources_response::ConfigResource;
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::list_partition_reassignments_response::{OngoingPartitionReassignment, OngoingTopicReassignment};
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::*;
+use kafka_protocol::messages::{
+    alter_configs_response, describe_producers_response, describe_topic_partitions_response, incremental_alter_configs_response,
+};
 use kafka_protocol::protocol::{Request, StrBytes};
 use kafka_protocol_3_9::messages as oracle;
 use kafka_protocol_3_9::protocol::Decodable;
@@ -152,6 +163,140 @@ fn full_body(api: ApiKey) -> ResponseBody {
                 .with_cluster_authorized_operations(12)
                 .with_brokers(vec![DescribeClusterBroker::default().with_broker_id(BrokerId(1)).with_host(text("a")).with_is_fenced(true)]),
         ),
+        ApiKey::DeleteRecords => ResponseBody::DeleteRecords(DeleteRecordsResponse::default().with_topics(vec![
+            DeleteRecordsTopicResult::default().with_name(topic_name()).with_partitions(vec![
+                DeleteRecordsPartitionResult::default().with_partition_index(1).with_low_watermark(7).with_error_code(1),
+            ]),
+        ])),
+        ApiKey::DescribeConfigs => ResponseBody::DescribeConfigs(DescribeConfigsResponse::default().with_results(vec![
+                DescribeConfigsResult::default()
+                    .with_error_code(40)
+                    .with_error_message(Some(text("no")))
+                    .with_resource_type(2)
+                    .with_resource_name(text("events"))
+                    .with_configs(vec![
+                        DescribeConfigsResourceResult::default()
+                            .with_name(text("retention.ms"))
+                            .with_value(Some(text("1")))
+                            .with_read_only(true)
+                            .with_config_source(1)
+                            .with_is_sensitive(true)
+                            .with_synonyms(vec![
+                                DescribeConfigsSynonym::default()
+                                    .with_name(text("log.retention.ms"))
+                                    .with_value(Some(text("2")))
+                                    .with_source(4),
+                            ])
+                            .with_config_type(5)
+                            .with_documentation(Some(text("how long"))),
+                    ]),
+            ])),
+        ApiKey::AlterConfigs => ResponseBody::AlterConfigs(AlterConfigsResponse::default().with_responses(vec![
+            alter_configs_response::AlterConfigsResourceResponse::default()
+                .with_error_code(40)
+                .with_error_message(Some(text("no")))
+                .with_resource_type(2)
+                .with_resource_name(text("events")),
+        ])),
+        ApiKey::DescribeLogDirs => {
+            ResponseBody::DescribeLogDirs(DescribeLogDirsResponse::default().with_error_code(31).with_results(vec![
+            DescribeLogDirsResult::default()
+                .with_error_code(56)
+                .with_log_dir(text("/data"))
+                .with_total_bytes(2)
+                .with_usable_bytes(1)
+                .with_topics(vec![DescribeLogDirsTopic::default().with_name(topic_name()).with_partitions(vec![
+                    DescribeLogDirsPartition::default()
+                        .with_partition_index(1)
+                        .with_partition_size(2)
+                        .with_offset_lag(3)
+                        .with_is_future_key(true),
+                ])]),
+        ]))
+        }
+        ApiKey::CreatePartitions => ResponseBody::CreatePartitions(CreatePartitionsResponse::default().with_results(vec![
+            CreatePartitionsTopicResult::default().with_name(topic_name()).with_error_code(37).with_error_message(Some(text("no"))),
+        ])),
+        ApiKey::ElectLeaders => {
+            ResponseBody::ElectLeaders(ElectLeadersResponse::default().with_error_code(31).with_replica_election_results(vec![
+                ReplicaElectionResult::default().with_topic(topic_name()).with_partition_result(vec![
+                    PartitionResult::default().with_partition_id(1).with_error_code(84).with_error_message(Some(text("no need"))),
+                ]),
+            ]))
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            ResponseBody::IncrementalAlterConfigs(IncrementalAlterConfigsResponse::default().with_responses(vec![
+                incremental_alter_configs_response::AlterConfigsResourceResponse::default()
+                    .with_error_code(40)
+                    .with_error_message(Some(text("no")))
+                    .with_resource_type(2)
+                    .with_resource_name(text("events")),
+            ]))
+        }
+        ApiKey::AlterPartitionReassignments => ResponseBody::AlterPartitionReassignments(
+            AlterPartitionReassignmentsResponse::default()
+                .with_allow_replication_factor_change(false)
+                .with_error_code(31)
+                .with_error_message(Some(text("no")))
+                .with_responses(vec![ReassignableTopicResponse::default().with_name(topic_name()).with_partitions(vec![
+                    ReassignablePartitionResponse::default()
+                        .with_partition_index(1)
+                        .with_error_code(85)
+                        .with_error_message(Some(text("none"))),
+                ])]),
+        ),
+        ApiKey::ListPartitionReassignments => ResponseBody::ListPartitionReassignments(
+            ListPartitionReassignmentsResponse::default().with_error_code(31).with_error_message(Some(text("no"))).with_topics(vec![
+                OngoingTopicReassignment::default().with_name(topic_name()).with_partitions(vec![
+                    OngoingPartitionReassignment::default()
+                        .with_partition_index(1)
+                        .with_replicas(vec![BrokerId(1)])
+                        .with_adding_replicas(vec![BrokerId(2)])
+                        .with_removing_replicas(vec![BrokerId(3)]),
+                ]),
+            ]),
+        ),
+        ApiKey::DescribeProducers => ResponseBody::DescribeProducers(DescribeProducersResponse::default().with_topics(vec![
+            describe_producers_response::TopicResponse::default().with_name(topic_name()).with_partitions(vec![
+                describe_producers_response::PartitionResponse::default()
+                    .with_partition_index(1)
+                    .with_error_code(3)
+                    .with_error_message(Some(text("no")))
+                    .with_active_producers(vec![
+                        describe_producers_response::ProducerState::default()
+                            .with_producer_id(ProducerId(1000))
+                            .with_producer_epoch(1)
+                            .with_last_sequence(2)
+                            .with_last_timestamp(3)
+                            .with_coordinator_epoch(4)
+                            .with_current_txn_start_offset(5),
+                    ]),
+            ]),
+        ])),
+        ApiKey::ListConfigResources => ResponseBody::ListConfigResources(
+            ListConfigResourcesResponse::default()
+                .with_error_code(35)
+                .with_config_resources(vec![ConfigResource::default().with_resource_name(text("events")).with_resource_type(2)]),
+        ),
+        ApiKey::DescribeTopicPartitions => ResponseBody::DescribeTopicPartitions(
+            DescribeTopicPartitionsResponse::default()
+                .with_topics(vec![
+                    describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic::default()
+                        .with_error_code(3)
+                        .with_name(Some(topic_name()))
+                        .with_topic_id(uuid::Uuid::from_bytes([7; 16]))
+                        .with_is_internal(true)
+                        .with_topic_authorized_operations(34)
+                        .with_partitions(vec![
+                            describe_topic_partitions_response::DescribeTopicPartitionsResponsePartition::default()
+                                .with_leader_id(BrokerId(1))
+                                .with_eligible_leader_replicas(Some(vec![BrokerId(1)])),
+                        ]),
+                ])
+                .with_next_cursor(Some(
+                    describe_topic_partitions_response::Cursor::default().with_topic_name(topic_name()).with_partition_index(5),
+                )),
+        ),
     }
 }
 
@@ -221,6 +366,30 @@ fn every_advertised_version_encodes_a_response_with_every_field_set() {
                 ApiKey::InitProducerId => assert_eq!(read_back::<InitProducerIdRequest>(version, body).producer_id, 1000),
                 ApiKey::OffsetForLeaderEpoch => assert_eq!(read_back::<OffsetForLeaderEpochRequest>(version, body).topics.len(), 1),
                 ApiKey::DescribeCluster => assert_eq!(read_back::<DescribeClusterRequest>(version, body).brokers.len(), 1),
+                ApiKey::DeleteRecords => assert_eq!(read_back::<DeleteRecordsRequest>(version, body).topics.len(), 1),
+                ApiKey::DescribeConfigs => assert_eq!(read_back::<DescribeConfigsRequest>(version, body).results.len(), 1),
+                ApiKey::AlterConfigs => assert_eq!(read_back::<AlterConfigsRequest>(version, body).responses.len(), 1),
+                ApiKey::DescribeLogDirs => assert_eq!(read_back::<DescribeLogDirsRequest>(version, body).results.len(), 1),
+                ApiKey::CreatePartitions => assert_eq!(read_back::<CreatePartitionsRequest>(version, body).results.len(), 1),
+                ApiKey::ElectLeaders => {
+                    assert_eq!(read_back::<ElectLeadersRequest>(version, body).replica_election_results.len(), 1)
+                }
+                ApiKey::IncrementalAlterConfigs => {
+                    assert_eq!(read_back::<IncrementalAlterConfigsRequest>(version, body).responses.len(), 1)
+                }
+                ApiKey::AlterPartitionReassignments => {
+                    assert_eq!(read_back::<AlterPartitionReassignmentsRequest>(version, body).responses.len(), 1)
+                }
+                ApiKey::ListPartitionReassignments => {
+                    assert_eq!(read_back::<ListPartitionReassignmentsRequest>(version, body).topics.len(), 1)
+                }
+                ApiKey::DescribeProducers => assert_eq!(read_back::<DescribeProducersRequest>(version, body).topics.len(), 1),
+                ApiKey::ListConfigResources => {
+                    assert_eq!(read_back::<ListConfigResourcesRequest>(version, body).config_resources.len(), 1)
+                }
+                ApiKey::DescribeTopicPartitions => {
+                    assert!(read_back::<DescribeTopicPartitionsRequest>(version, body).next_cursor.is_some())
+                }
             }
         }
     }

@@ -14,6 +14,8 @@ use protocol::{ApiKey, ListOffsetsPartitionV0, ListOffsetsRequestV0, ListOffsets
 
 use crate::legacy;
 
+use crate::draw_admin;
+
 /// Numbers from a seed (SplitMix64).
 pub(crate) struct Draw(pub(crate) u64);
 
@@ -38,13 +40,13 @@ impl Draw {
         (0..self.below(max + 1)).map(|_| self.number() as u8).collect::<Vec<_>>().into()
     }
 
-    fn text(&mut self) -> StrBytes {
+    pub(crate) fn text(&mut self) -> StrBytes {
         // Long enough for lengths of two varint bytes, with letters of two bytes.
         let length = [3, 10, 200][self.below(3)];
         StrBytes::from_string((0..self.below(length)).map(|_| ['a', 'z', '.', 'é'][self.below(4)]).collect())
     }
 
-    fn topic(&mut self) -> TopicName {
+    pub(crate) fn topic(&mut self) -> TopicName {
         TopicName(self.text())
     }
 
@@ -52,17 +54,17 @@ impl Draw {
         uuid::Uuid::from_u64_pair(self.number(), self.number())
     }
 
-    fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> T) -> Vec<T> {
+    pub(crate) fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> T) -> Vec<T> {
         // Now and then more elements than one varint byte counts.
         let most = if self.below(20) == 0 { 300 } else { 4 };
         (0..self.below(most)).map(|_| element(self)).collect()
     }
 
-    fn maybe<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    pub(crate) fn maybe<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
         self.chance().then(|| value(self))
     }
 
-    fn i32(&mut self) -> i32 {
+    pub(crate) fn i32(&mut self) -> i32 {
         self.number() as i32
     }
 }
@@ -80,6 +82,8 @@ macro_rules! tagged {
         message
     }};
 }
+
+pub(crate) use tagged;
 
 /// A request of `api` in `version`: its body and its frame without the length.
 pub(crate) fn request(draw: &mut Draw, api: ApiKey, version: i16) -> (Request, Bytes) {
@@ -110,6 +114,20 @@ pub(crate) fn request(draw: &mut Draw, api: ApiKey, version: i16) -> (Request, B
         ApiKey::InitProducerId => framed!(InitProducerId, init_producer_id(draw, version)),
         ApiKey::OffsetForLeaderEpoch => framed!(OffsetForLeaderEpoch, offset_for_leader_epoch(draw, version)),
         ApiKey::DescribeCluster => framed!(DescribeCluster, describe_cluster(draw, version)),
+        ApiKey::DeleteRecords => framed!(DeleteRecords, draw_admin::delete_records(draw, version)),
+        ApiKey::DescribeConfigs => framed!(DescribeConfigs, draw_admin::describe_configs(draw, version)),
+        ApiKey::AlterConfigs => framed!(AlterConfigs, draw_admin::alter_configs(draw, version)),
+        ApiKey::DescribeLogDirs => framed!(DescribeLogDirs, draw_admin::describe_log_dirs(draw, version)),
+        ApiKey::CreatePartitions => framed!(CreatePartitions, draw_admin::create_partitions(draw, version)),
+        ApiKey::ElectLeaders => framed!(ElectLeaders, draw_admin::elect_leaders(draw, version)),
+        ApiKey::IncrementalAlterConfigs => framed!(IncrementalAlterConfigs, draw_admin::incremental_alter_configs(draw, version)),
+        ApiKey::AlterPartitionReassignments => {
+            framed!(AlterPartitionReassignments, draw_admin::alter_partition_reassignments(draw, version))
+        }
+        ApiKey::ListPartitionReassignments => framed!(ListPartitionReassignments, draw_admin::list_partition_reassignments(draw)),
+        ApiKey::DescribeProducers => framed!(DescribeProducers, draw_admin::describe_producers(draw)),
+        ApiKey::ListConfigResources => framed!(ListConfigResources, draw_admin::list_config_resources(draw, version)),
+        ApiKey::DescribeTopicPartitions => framed!(DescribeTopicPartitions, draw_admin::describe_topic_partitions(draw)),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod counting;
 mod draw;
+mod draw_admin;
 mod hostile;
 mod legacy;
 mod valid;

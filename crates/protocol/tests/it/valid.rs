@@ -47,3 +47,19 @@ fn versions_outside_the_table_are_not_decoded() {
         }
     }
 }
+
+#[test]
+fn the_reference_page_lists_what_is_served() {
+    let page = include_str!("../../../../docs/kafka-apis.md");
+    let listed: Vec<String> = page
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let key: i16 = cells.next()?.parse().ok()?;
+            Some(format!("{key} {} {}", cells.next()?, cells.next()?))
+        })
+        .collect();
+    let served: Vec<String> =
+        ApiKey::ALL.iter().map(|api| format!("{} {} {}-{}", api.key(), api.name(), api.versions().min, api.versions().max)).collect();
+    assert_eq!(listed, served);
+}

@@ -1,6 +1,6 @@
 //! Kafka's first LZ4 frames. Until 0.10 the one-byte checksum of the frame descriptor was computed from the frame's magic number on,
-//! instead of from behind it (KAFKA-3160). Brokers of that age write such frames and refuse right ones, and format 0 has stayed so:
-//! there the checksum is not looked at when reading, and written wrong.
+//! instead of from behind it (KAFKA-3160). Java's clients and brokers of that age refuse right ones, so format 0 has stayed so: there
+//! the checksum is not looked at when reading, and written wrong.
 
 use bytes::Bytes;
 use twox_hash::XxHash32;

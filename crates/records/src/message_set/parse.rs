@@ -1,61 +1,9 @@
 //! Messages as they lie in a set: borrowed, sizes and checksums verified, compression not yet opened.
 
-use std::fmt;
-
 use types::Timestamp;
 
-use super::up_convert::{InvalidMessage, MessageSetError};
+use super::error::{CorruptMessage, InvalidMessage, MessagePosition, MessageSetError};
 use super::{MessageFormat, SIZE_OVERHEAD, attribute, checksum, field};
-
-/// Where a message is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MessagePosition {
-    /// Byte of the set where it begins, or where the wrapper begins that it is in.
-    pub byte: usize,
-    /// Byte of the wrapper's decompressed content where it begins.
-    pub inner: Option<usize>,
-}
-
-impl fmt::Display for MessagePosition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.inner {
-            None => write!(f, "message at byte {}", self.byte),
-            Some(inner) => write!(f, "message at byte {inner} inside the one at byte {}", self.byte),
-        }
-    }
-}
-
-/// How a message is not what its producer wrote.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum CorruptMessage {
-    /// The set ends inside it.
-    #[error("cut: {bytes} bytes announced, {found} found")]
-    Truncated {
-        /// Length by its size field, offset and size included; the shortest possible where that field is cut.
-        bytes: usize,
-        /// Bytes there.
-        found: usize,
-    },
-    /// The size field is impossible.
-    #[error("size {size} is below the {least} bytes that an empty message takes")]
-    Size {
-        /// The field.
-        size: i32,
-        /// What its format takes.
-        least: usize,
-    },
-    /// The checksum does not match.
-    #[error("checksum mismatch, expected {stored:#010x}, found {computed:#010x}")]
-    Crc {
-        /// The value in the message.
-        stored: u32,
-        /// The CRC-32 of the bytes there.
-        computed: u32,
-    },
-    /// The lengths of key and value do not add up to its size.
-    #[error("key and value do not fill the message")]
-    Lengths,
-}
 
 /// One message. Its offset is left out: nobody may trust it.
 #[derive(Clone, Copy)]

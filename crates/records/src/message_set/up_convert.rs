@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use types::Timestamp;
 
-use super::parse::{CorruptMessage, Message, MessagePosition, Messages};
+use super::error::{InvalidMessage, MessagePosition, MessageSetError};
+use super::parse::{Message, Messages};
 use super::{MessageFormat, attribute, lz4_checksum};
 use crate::builder::BatchBuilder;
 use crate::compression::{DecompressError, decompress};
@@ -16,106 +17,26 @@ pub struct UpConversionLimits {
     pub max_decompressed_bytes: usize,
 }
 
-/// Why a set was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum MessageSetError {
-    /// There is no message at all.
-    #[error("a partition's message set must hold at least one message, found none")]
-    Empty,
-    /// A message is damaged or the set is cut (Kafka's CORRUPT_MESSAGE).
-    #[error("{at}: {fault}")]
-    Corrupt {
-        /// The message.
-        at: MessagePosition,
-        /// What is wrong with it.
-        fault: CorruptMessage,
-    },
-    /// A message is what its producer wrote and must not be (Kafka's INVALID_RECORD).
-    #[error("{at}: {fault}")]
-    Invalid {
-        /// The message.
-        at: MessagePosition,
-        /// What is wrong with it.
-        fault: InvalidMessage,
-    },
-    /// Not gzip, snappy or lz4 (Kafka's UNSUPPORTED_COMPRESSION_TYPE). Zstd came with format 2 (KIP-110).
-    #[error("{at}: compression codec {codec} does not exist in message sets")]
-    UnsupportedCodec {
-        /// The wrapper.
-        at: MessagePosition,
-        /// Its number.
-        codec: u8,
-    },
-    /// Only brokers set append times (Kafka's INVALID_TIMESTAMP).
-    #[error("{at}: a producer must not set the timestamp type to LogAppendTime")]
-    TimestampType {
-        /// The message.
-        at: MessagePosition,
-    },
-    /// A wrapper's checksum is right and its value is not what its codec writes (Kafka's INVALID_RECORD: the same bytes come again).
-    #[error("{at}: {source}")]
-    Undecodable {
-        /// The wrapper.
-        at: MessagePosition,
-        /// What the decompressor says.
-        source: DecompressError,
-    },
-    /// More than the limits allow, or than a batch can hold (Kafka's MESSAGE_TOO_LARGE).
-    #[error("{at}: with it the messages of the set exceed {limit} bytes")]
-    TooLarge {
-        /// The first message that is too much.
-        at: MessagePosition,
-        /// The bound.
-        limit: usize,
-    },
-}
-
-/// What a producer's message may not be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum InvalidMessage {
-    /// A format that never was.
-    #[error("message format {0} does not exist, only 0 and 1")]
-    Magic(i8),
-    /// Format 2, which takes Produce 3 or above.
-    #[error("a record batch where a message is expected")]
-    RecordBatch,
-    /// The messages of a set have one format, inner messages included.
-    #[error("message format {found} in a set of format {expected}")]
-    MixedFormats {
-        /// The first message's.
-        expected: u8,
-        /// This one's.
-        found: u8,
-    },
-    /// A compressed message inside a compressed message.
-    #[error("a message inside a compressed one must not be compressed itself")]
-    Nested,
-    /// A compressed message without a value.
-    #[error("a compressed message must have a value")]
-    NullWrapper,
-    /// A compressed message with no message in it.
-    #[error("a compressed message must hold at least one message")]
-    EmptyWrapper,
-    /// Times before 1970 do not exist, apart from -1 for none; nor does the last, whose distance from -1 is no `i64`.
-    #[error("timestamp {0} is neither -1 nor between 0 and 2^63-2")]
-    Timestamp(i64),
-}
-
-/// Largest batch that is built, before it is compressed: with what a codec adds to data that it cannot compress, it still has a
-/// length that fits an `i32`. So has the number of its records.
+/// Largest batch that is built, before it is compressed. With what a codec adds to data that it cannot compress, its length still
+/// fits an `i32`, and so does the number of its records.
 const MAX_BATCH_BYTES: usize = 1 << 30;
 
 /// Turns a message set as old producers send it into one batch, as [`BatchBuilder`] builds it: base offset 0, no producer, leader
 /// epoch -1.
 ///
 /// Keys, values, timestamps and the order are kept; messages of format 0 get no timestamp. Offsets are not looked at, nor are
-/// wrappers' keys and timestamps. The batch is compressed with the codec of the set's last wrapper. More than one wrapper is
-/// accepted, also beside uncompressed messages: Kafka refuses that only since 2.4, and the clients concerned are older.
+/// wrappers' keys and timestamps. The batch is compressed with the codec of the set's last wrapper, or not where there is none. More
+/// than one wrapper is accepted, also beside uncompressed messages: Kafka refuses that only since 2.4, and the clients concerned are
+/// older.
 ///
 /// # Errors
 /// See [`MessageSetError`]. A message that is cut off at the end of the set, or of a wrapper, is corrupt: the producer would believe
 /// it stored.
 pub fn up_convert(set: &Bytes, limits: &UpConversionLimits) -> Result<Bytes, MessageSetError> {
+    convert(set, limits, MAX_BATCH_BYTES)
+}
+
+fn convert(set: &Bytes, limits: &UpConversionLimits, max_batch_bytes: usize) -> Result<Bytes, MessageSetError> {
     if set.is_empty() {
         return Err(MessageSetError::Empty);
     }
@@ -130,7 +51,7 @@ pub fn up_convert(set: &Bytes, limits: &UpConversionLimits) -> Result<Bytes, Mes
         check_timestamp_type(at, &message)?;
         let codec = codec_of(at, &message)?;
         if codec == Codec::None {
-            push(&mut builder, at, &message)?;
+            push(&mut builder, at, &message, max_batch_bytes)?;
             continue;
         }
         let inner_set = open_wrapper(set, at, &message, codec, left, limits)?;
@@ -142,7 +63,7 @@ pub fn up_convert(set: &Bytes, limits: &UpConversionLimits) -> Result<Bytes, Mes
             if inner.codec_id() != Codec::None.id() {
                 return Err(MessageSetError::Invalid { at, fault: InvalidMessage::Nested });
             }
-            push(&mut builder, at, &inner)?;
+            push(&mut builder, at, &inner, max_batch_bytes)?;
         }
     }
     Ok(builder.codec(set_codec).build())
@@ -194,13 +115,13 @@ fn open_wrapper(
     }
 }
 
-fn push(builder: &mut BatchBuilder, at: MessagePosition, message: &Message<'_>) -> Result<(), MessageSetError> {
+fn push(builder: &mut BatchBuilder, at: MessagePosition, message: &Message<'_>, max_batch_bytes: usize) -> Result<(), MessageSetError> {
     if !(Timestamp::NONE..Timestamp(i64::MAX)).contains(&message.timestamp) {
         return Err(MessageSetError::Invalid { at, fault: InvalidMessage::Timestamp(message.timestamp.0) });
     }
     builder.push(message.timestamp, message.key, message.value, &[]);
-    if MAX_BATCH_BYTES < builder.uncompressed_bytes() {
-        return Err(MessageSetError::TooLarge { at, limit: MAX_BATCH_BYTES });
+    if max_batch_bytes < builder.uncompressed_bytes() {
+        return Err(MessageSetError::TooLarge { at, limit: max_batch_bytes });
     }
     Ok(())
 }

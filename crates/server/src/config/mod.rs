@@ -7,6 +7,7 @@ mod keys;
 mod layers;
 mod listener;
 mod resolved;
+mod shown;
 mod value;
 
 pub(crate) use keys::KEYS;

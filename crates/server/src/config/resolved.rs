@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use broker::BrokerConfig;
 use types::{BrokerId, Durability};
 
 use super::layers::{ConfigError, Raw};
 use super::listener::Listener;
+use super::shown::shown;
 
 /// Validated and resolved.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) metadata_snapshot_min_interval: Duration,
     pub(crate) topics: TopicDefaults,
     pub(crate) requests: RequestLimits,
+    /// All of it, as DescribeConfigs shows it.
+    pub(crate) shown: Vec<BrokerConfig>,
 }
 
 /// Where segment objects go.
@@ -157,7 +161,9 @@ impl Config {
                 raw.refuse("wal.max.bytes", format_args!("must be at least wal.generation.bytes, which is {}", wal.generation_bytes))
             );
         }
+        let shown = shown(raw, &[("store.url", store.url.clone()), ("durability", durability.to_string())]);
         Ok(Self {
+            shown,
             node_id: BrokerId(i32_of(raw, "node.id")),
             rack: text_of(raw, "broker.rack"),
             listeners,

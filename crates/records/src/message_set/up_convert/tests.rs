@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use types::Offset;
 
 use super::super::down_convert::put;
+use super::super::error::CorruptMessage;
 use super::super::{SIZE_OVERHEAD, checksum, field};
 use super::*;
 use crate::compression::compress;
@@ -162,6 +163,12 @@ fn lengths_that_do_not_fill_the_message_are_corrupt() {
                 assert_eq!(corrupt(&bad.into()), (at(0), CorruptMessage::Lengths), "{format:?} byte {position} length {length}");
             }
         }
+        // Only -1 is null.
+        let nulls = message(format, 0, 5, None, None);
+        for position in [key, key + 4] {
+            let bad = changed(&nulls, position, &(-2i32).to_be_bytes());
+            assert_eq!(corrupt(&bad.into()), (at(0), CorruptMessage::Lengths), "{format:?} byte {position}");
+        }
     }
 }
 
@@ -278,6 +285,22 @@ fn the_bound_is_for_all_wrappers_together() {
                     other => panic!("{codec:?}: {other:?}"),
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_batch_grows_to_its_bound_and_no_further() {
+    for format in FORMATS {
+        let messages = [plain(format, "one"), wrapper(format, Codec::Gzip, &plain(format, "two")), plain(format, "three")];
+        let whole = set(&messages);
+        let bytes = up_convert(&set(&[plain(format, "one"), plain(format, "two"), plain(format, "three")]), &NO_LIMIT).unwrap().len();
+        assert!(convert(&whole, &NO_LIMIT, bytes).is_ok());
+        match convert(&whole, &NO_LIMIT, bytes - 1) {
+            Err(MessageSetError::TooLarge { at: found, limit }) => {
+                assert_eq!((found, limit), (at(messages[0].len() + messages[1].len()), bytes - 1));
+            }
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -1,0 +1,109 @@
+//! DescribeConfigs (KIP-133, KIP-226, KIP-569): what is in force for topics and for this broker, where it comes from, and what it means.
+
+use std::collections::HashSet;
+
+use protocol::StrBytes;
+use protocol::messages::describe_configs_request::DescribeConfigsResource;
+use protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym};
+use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+
+use super::refusal::Refusal;
+use crate::broker::Broker;
+use crate::config_resource::ConfigResource;
+use crate::options::BrokerConfig;
+use crate::session::RequestContext;
+use crate::topic_config::{self, EffectiveValue, Source, TopicConfig};
+
+/// About what the configs of one resource take in an answer.
+const RESOURCE_BYTES: usize = 12 << 10;
+
+/// About how many bytes the answer will have, so that room for it can be taken before it is made.
+pub(crate) fn answer_bytes(request: &DescribeConfigsRequest) -> usize {
+    request.resources.len() * RESOURCE_BYTES
+}
+
+pub(crate) fn handle(broker: &Broker, context: &RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let mut results = Vec::with_capacity(request.resources.len());
+    // Each once: the same topic asked for a thousand times must not make a thousand answers.
+    let mut seen = HashSet::new();
+    for resource in &request.resources {
+        if !seen.insert((resource.resource_type, resource.resource_name.clone())) {
+            continue;
+        }
+        let result =
+            DescribeConfigsResult::default().with_resource_type(resource.resource_type).with_resource_name(resource.resource_name.clone());
+        results.push(match describe(broker, &request, resource) {
+            Ok(configs) => result.with_error_message(None).with_configs(configs),
+            Err(refusal) => {
+                let (code, message) = refusal.answered(broker, context);
+                result.with_error_code(code).with_error_message(message)
+            }
+        });
+    }
+    DescribeConfigsResponse::default().with_results(results)
+}
+
+fn describe(
+    broker: &Broker,
+    request: &DescribeConfigsRequest,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+    let asked = |name: &str| match &resource.configuration_keys {
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| &**key == name),
+        Some(_) | None => true,
+    };
+    let mut configs: Vec<_> = match ConfigResource::find(broker, resource.resource_type, &resource.resource_name)? {
+        ConfigResource::Topic(topic) => {
+            let effective = TopicConfig::new(&broker.options.topic_defaults, &topic.configs).effective();
+            effective.into_iter().filter(|config| asked(config.name)).map(of_topic).collect()
+        }
+        ConfigResource::Broker => broker.options.configs.iter().filter(|config| asked(&config.name)).map(of_broker).collect(),
+        ConfigResource::AllBrokers => Vec::new(),
+    };
+    for config in &mut configs {
+        if !request.include_synonyms {
+            config.synonyms.clear();
+        }
+        if !request.include_documentation {
+            config.documentation = None;
+        }
+    }
+    Ok(configs)
+}
+
+fn of_topic(config: EffectiveValue) -> DescribeConfigsResourceResult {
+    let key = topic_config::find(config.name).expect("every effective value is of the table");
+    let synonyms = config.synonyms.into_iter().map(|synonym| {
+        DescribeConfigsSynonym::default()
+            .with_name(StrBytes::from_static_str(synonym.name))
+            .with_value(Some(StrBytes::from_string(synonym.value)))
+            .with_source(synonym.source as i8)
+    });
+    DescribeConfigsResourceResult::default()
+        .with_name(StrBytes::from_static_str(config.name))
+        .with_value(Some(StrBytes::from_string(config.value)))
+        .with_config_source(config.source as i8)
+        .with_synonyms(synonyms.collect())
+        .with_config_type(key.kind.config_type() as i8)
+        .with_documentation(Some(StrBytes::from_static_str(key.doc)))
+}
+
+/// Everything is read-only: a broker takes its configuration when it starts.
+fn of_broker(config: &BrokerConfig) -> DescribeConfigsResourceResult {
+    let text = |text: &String| StrBytes::from_string(text.clone());
+    // An empty value is one that is not there.
+    let value = |value: &String| (!value.is_empty()).then(|| text(value));
+    let synonym = |value: Option<StrBytes>, source: Source| {
+        DescribeConfigsSynonym::default().with_name(text(&config.name)).with_value(value).with_source(source as i8)
+    };
+    let set = (config.source != Source::Default).then(|| synonym(value(&config.value), config.source));
+    let default = (!config.default.is_empty()).then(|| synonym(value(&config.default), Source::Default));
+    DescribeConfigsResourceResult::default()
+        .with_name(text(&config.name))
+        .with_value(value(&config.value))
+        .with_read_only(true)
+        .with_config_source(config.source as i8)
+        .with_synonyms(set.into_iter().chain(default).collect())
+        .with_config_type(config.config_type as i8)
+        .with_documentation(Some(text(&config.doc)))
+}

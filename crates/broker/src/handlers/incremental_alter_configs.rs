@@ -1,0 +1,106 @@
+//! IncrementalAlterConfigs (KIP-339): sets, removes, and adds to or takes from lists, one topic at a time, all of it or nothing.
+
+use protocol::ErrorCode;
+use protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+use types::Revision;
+
+use super::alter_configs::{APPLY_MS, DUPLICATE_KEYS, EACH_ONCE};
+use super::refusal::{Refusal, outcome};
+use crate::broker::Broker;
+use crate::config_change::{self, Configs, named_twice};
+use crate::session::RequestContext;
+use crate::topic_config::{self, ConfigType, TopicConfig, TopicConfigError};
+
+/// Kafka's codes (`AlterConfigOp.OpType`).
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+pub(crate) async fn handle(
+    broker: &Broker,
+    context: &RequestContext,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let twice = named_twice(request.resources.iter().map(|resource| (resource.resource_type, &resource.resource_name)));
+    let mut newest = Revision::default();
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
+        let altered = if twice.contains(&(resource.resource_type, &resource.resource_name)) {
+            Err(Refusal::new(ErrorCode::InvalidRequest, EACH_ONCE))
+        } else {
+            alter(broker, resource, request.validate_only).await
+        };
+        let done = altered.map(|revision| newest = newest.max(revision));
+        let (code, message) = outcome(broker, context, done);
+        responses.push(
+            AlterConfigsResourceResponse::default()
+                .with_error_code(code)
+                .with_error_message(message)
+                .with_resource_type(resource.resource_type)
+                .with_resource_name(resource.resource_name.clone()),
+        );
+    }
+    broker.has_applied(newest, APPLY_MS).await;
+    IncrementalAlterConfigsResponse::default().with_responses(responses)
+}
+
+async fn alter(broker: &Broker, resource: &AlterConfigsResource, validate_only: bool) -> Result<Revision, Refusal> {
+    let keys: Vec<&str> = resource.configs.iter().map(|config| &*config.name).collect();
+    if !named_twice(keys.iter()).is_empty() {
+        return Err(Refusal::new(ErrorCode::InvalidRequest, DUPLICATE_KEYS));
+    }
+    let nulls: Vec<&str> = resource.configs.iter().filter(|config| is_null(config)).map(|config| &*config.name).collect();
+    if !nulls.is_empty() {
+        return Err(Refusal::new(ErrorCode::InvalidRequest, format!("Null value not supported for : {}", nulls.join(","))));
+    }
+    let change = |configs: &Configs| {
+        let mut changed = configs.clone();
+        resource.configs.iter().try_for_each(|config| apply(broker, &mut changed, config))?;
+        Ok(changed)
+    };
+    config_change::change(broker, resource.resource_type, &resource.resource_name, &keys, validate_only, change).await
+}
+
+fn is_null(config: &AlterableConfig) -> bool {
+    config.value.is_none() && config.config_operation != DELETE
+}
+
+fn apply(broker: &Broker, configs: &mut Configs, config: &AlterableConfig) -> Result<(), Refusal> {
+    let (name, value) = (&*config.name, config.value.as_deref().unwrap_or_default().trim());
+    match config.config_operation {
+        SET => {
+            configs.insert(name.to_owned(), value.to_owned());
+        }
+        DELETE => {
+            configs.remove(name);
+        }
+        APPEND | SUBTRACT => {
+            let key = topic_config::find(name).ok_or_else(|| TopicConfigError::Unknown { name: name.to_owned() })?;
+            if key.kind.config_type() != ConfigType::List {
+                let operation = if config.config_operation == APPEND { "APPEND" } else { "SUBTRACT" };
+                let message = format!("Can't {operation} to key {name} because its type is not LIST.");
+                return Err(Refusal::new(ErrorCode::InvalidConfig, message));
+            }
+            let current = TopicConfig::new(&broker.options.topic_defaults, configs).value(key);
+            let mut items: Vec<&str> = split(&current).collect();
+            for item in split(value) {
+                items.retain(|other| *other != item);
+                if config.config_operation == APPEND {
+                    items.push(item);
+                }
+            }
+            let items = items.join(",");
+            configs.insert(name.to_owned(), items);
+        }
+        operation => return Err(Refusal::new(ErrorCode::InvalidRequest, format!("Unknown config operation {operation}"))),
+    }
+    Ok(())
+}
+
+/// The items of a list.
+fn split(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
