@@ -73,9 +73,11 @@ impl Walk<'_> {
             Kind::Array(element) => self.array(element)?.ok_or_else(|| self.reader.null()),
             Kind::NullableArray(element) => self.array(element).map(|_| ()),
             Kind::Struct(shape) => self.structure(shape),
-            Kind::NullableStruct(shape) => match self.reader.take(1)? {
-                [present, ..] if *present <= i8::MAX as u8 => self.structure(shape),
-                _ => Ok(()),
+            Kind::NullableStruct(shape) => match self.reader.i8()? {
+                1 => self.structure(shape),
+                ..0 => Ok(()),
+                // Kafka reads a structure behind these and kafka-protocol reads null; no client writes them.
+                present => Err(MalformedError::Length { position: self.reader.position(), length: i64::from(present) }),
             },
         }
     }

@@ -46,7 +46,7 @@ pub(crate) enum Kind {
     Array(&'static Shape),
     NullableArray(&'static Shape),
     Struct(&'static Shape),
-    /// A byte, negative for null, then the structure.
+    /// A byte, negative for null, 1 for a structure that follows.
     NullableStruct(&'static Shape),
 }
 

@@ -14,7 +14,7 @@ pub enum MalformedError {
         /// How many there are.
         remaining: usize,
     },
-    /// A length below -1, or -1 where null is not allowed.
+    /// A length below -1, or -1 where null is not allowed; before a structure that may be null, a byte that says neither.
     #[error("byte {position}: length {length} is not allowed here")]
     Length {
         /// Where the length ends.
@@ -90,6 +90,10 @@ impl<'a> Reader<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], MalformedError> {
         Ok(self.take(N)?.try_into().expect("as many bytes as were taken"))
+    }
+
+    pub(crate) fn i8(&mut self) -> Result<i8, MalformedError> {
+        Ok(i8::from_be_bytes(self.array()?))
     }
 
     pub(crate) fn i16(&mut self) -> Result<i16, MalformedError> {
