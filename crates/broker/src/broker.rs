@@ -15,6 +15,7 @@ use types::{Revision, TopicId, TopicPartition};
 
 use crate::connection::Limits;
 use crate::dispatch::Dispatch;
+use crate::down_conversion::DownConversions;
 use crate::leadership::Leadership;
 use crate::listener::{Acceptor, BindError, BoundListener, ConnectionSlots};
 use crate::memory_budget::MemoryBudget;
@@ -77,6 +78,7 @@ pub struct Broker {
     pub(crate) producer_ids: ProducerIds,
     /// Budget for answers.
     pub(crate) answers: Arc<MemoryBudget>,
+    pub(crate) conversions: DownConversions,
     pub(crate) metrics: BrokerMetrics,
     pub(crate) partitions: Arc<Partitions>,
     topics: Arc<Topics>,
@@ -112,6 +114,7 @@ impl Broker {
             leadership,
             producer_ids: ProducerIds::new(),
             answers,
+            conversions: DownConversions::new(),
             metrics: BrokerMetrics::new(&registry)?,
             partitions,
             topics,

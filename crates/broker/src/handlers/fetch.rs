@@ -6,16 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use partition::{Isolation, Partition, ReadError, ReadResult};
+use partition::{Isolation, Partition, ReadError};
 use protocol::messages::FetchRequest;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::{EpochEndOffset, ErrorCode, FetchResponse, FetchedPartition, FetchedTopic, LeaderIdAndEpoch, NodeEndpoint, StrBytes};
-use records::BatchHeader;
 use tokio::time::Instant;
 use types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
 use super::metadata::endpoint_of;
 use crate::broker::Broker;
+use crate::down_conversion::{OldFetch, Records, Unreadable, message_format};
 use crate::error_code;
 use crate::fetch_wait::{self, Target, Wanted};
 use crate::memory_budget::Charge;
@@ -62,13 +62,30 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: F
         max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(broker.options.fetch_max_bytes),
         deadline: Instant::now() + if settled { Duration::ZERO } else { wait },
     };
-    let fetched = fetch_wait::fetch(&targets, wanted, &broker.answers, &broker.random, context.hurry.clone()).await;
-
-    let mut reads = fetched.partitions;
+    let (mut reads, charge) = read(broker, context, targets, wanted).await;
     let mut answer = Answer { broker, context, committed, moved: Vec::new() };
     let topics = topics.into_iter().map(|topic| answer.topic(topic, &mut reads)).collect();
     let response = FetchResponse { topics, node_endpoints: answer.endpoints(), ..FetchResponse::default() };
-    (response, fetched.charge)
+    (response, charge)
+}
+
+/// Reads, and puts what was read into the form that the request's version carries.
+async fn read(
+    broker: &Broker,
+    context: &RequestContext,
+    targets: Vec<Target>,
+    wanted: Wanted,
+) -> (Vec<Option<Result<Records, Unreadable>>>, Option<Charge>) {
+    let (answers, random, hurry) = (&broker.answers, &broker.random, context.hurry.clone());
+    let Some(format) = message_format(context.header.version) else {
+        let fetched = fetch_wait::fetch(&targets, wanted, answers, random, hurry).await;
+        let reads = fetched.partitions.into_iter();
+        let reads = reads.map(|read| read.map(|read| read.map(Records::unchanged).map_err(Unreadable::Read)));
+        return (reads.collect(), fetched.charge);
+    };
+    let fetch = OldFetch { format, wanted, conversions: &broker.conversions, answers, random, hurry };
+    let (parts, charge) = fetch.run(targets).await;
+    (parts.into_iter().map(Some).collect(), charge)
 }
 
 fn check_session(request: &FetchRequest) -> Result<(), ErrorCode> {
@@ -136,15 +153,20 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    fn topic(&mut self, topic: TopicParts, reads: &mut [Option<Result<ReadResult, ReadError>>]) -> FetchedTopic {
+    fn topic(&mut self, topic: TopicParts, reads: &mut [Option<Result<Records, Unreadable>>]) -> FetchedTopic {
         let TopicParts { request, served, parts } = topic;
         let mut partitions = Vec::with_capacity(parts.len());
         for (part, wanted) in parts.into_iter().zip(&request.partitions) {
             let mut partition = match part {
                 Part::Settled(settled) => *settled,
                 Part::Read(target) => match reads[target].take() {
-                    Some(Ok(read)) => self.success(wanted.partition, served.as_deref(), read),
-                    Some(Err(error)) => failure(wanted.partition, &error),
+                    Some(Ok(records)) => self.success(wanted.partition, served.as_deref(), records),
+                    Some(Err(Unreadable::Read(error))) => failure(wanted.partition, &error),
+                    Some(Err(Unreadable::Conversion(error))) => {
+                        let code = error_code::down_conversion(&error);
+                        tracing::debug!(partition = wanted.partition, %code, "fetch failed: {error}");
+                        FetchedPartition::failed(wanted.partition, code)
+                    }
                     None => FetchedPartition { partition_index: wanted.partition, ..FetchedPartition::default() },
                 },
             };
@@ -159,10 +181,10 @@ impl Answer<'_> {
         FetchedTopic { name: request.topic, id: TopicId(request.topic_id), partitions }
     }
 
-    fn success(&self, index: i32, topic: Option<&ServedTopic>, read: ReadResult) -> FetchedPartition {
+    fn success(&self, index: i32, topic: Option<&ServedTopic>, records: Records) -> FetchedPartition {
+        let Records { read, count } = records;
         if let Some(topic) = topic {
-            let records = read.batches.iter().filter_map(|batch| BatchHeader::parse(batch).ok()).map(|header| u64::from(header.records));
-            topic.metrics.records_out.inc_by(records.sum());
+            topic.metrics.records_out.inc_by(count);
             topic.metrics.bytes_out.inc_by(read.bytes as u64);
         }
         self.broker.metrics.fetched.count(&read.sources);

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, Deps, ListenerOptions, Principal, Stage};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::Request;
+use kafka_protocol_3_9::messages as old_messages;
+use kafka_protocol_3_9::protocol::{Decodable, Encodable, Request as OldRequest};
 use metadata_api::{MetadataClient, PartitionVerdict};
 use parking_lot::Mutex;
 use partition::{Limits, Partitions, Published};
@@ -223,6 +225,35 @@ impl Peer {
     pub(crate) async fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         let correlation = self.send(version, request).await;
         self.receive::<R>(version, correlation).await
+    }
+
+    /// As [`Self::send`], in a version that only the older kafka-protocol has.
+    pub(crate) async fn send_old<R: OldRequest>(&mut self, version: i16, request: &R) -> i32 {
+        self.next_correlation += 1;
+        let header = old_messages::RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_correlation_id(self.next_correlation);
+        let mut frame = BytesMut::from(&[0; 4][..]);
+        header.encode(&mut frame, R::header_version(version)).unwrap();
+        request.encode(&mut frame, version).unwrap();
+        let length = u32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        self.stream.write_all(&frame).await.unwrap();
+        self.next_correlation
+    }
+
+    pub(crate) async fn receive_old<R: OldRequest>(&mut self, version: i16, correlation: i32) -> R::Response {
+        let mut frame = self.receive_frame().await;
+        assert_eq!(frame.split_to(4), correlation.to_be_bytes()[..]);
+        let answer = R::Response::decode(&mut frame, version).unwrap();
+        assert!(frame.is_empty());
+        answer
+    }
+
+    pub(crate) async fn ask_old<R: OldRequest>(&mut self, version: i16, request: &R) -> R::Response {
+        let correlation = self.send_old(version, request).await;
+        self.receive_old::<R>(version, correlation).await
     }
 
     /// Whether the broker closes the connection without another answer.

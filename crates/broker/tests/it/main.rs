@@ -9,6 +9,7 @@ mod configs;
 mod consume;
 mod harness;
 mod hostile;
+mod legacy;
 mod metadata;
 mod partitions;
 mod produce;
