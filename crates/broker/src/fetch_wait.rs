@@ -43,6 +43,8 @@ pub(crate) struct Wanted {
     pub(crate) max_bytes: usize,
     /// Until when to wait for `min_bytes`.
     pub(crate) deadline: Instant,
+    /// Whether the targets come in the order of their turns.
+    pub(crate) in_turn: bool,
 }
 
 /// What was read, in the order of the targets.
@@ -117,11 +119,11 @@ impl Look<'_> {
         Fetched { charge: Some(charge), ..fetched }
     }
 
-    /// Indexes of the targets, beginning anywhere: clients that always ask in the same order get every partition served when the
-    /// budget does not reach all of them.
+    /// Indexes of the targets in the order of their turns. Where that is not known it begins anywhere: clients that always ask in the
+    /// same order get every partition served when the budget does not reach all of them.
     fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
         let count = self.targets.len();
-        let first = if count < 2 { 0 } else { self.random.below(count as u64) as usize };
+        let first = if self.wanted.in_turn || count < 2 { 0 } else { self.random.below(count as u64) as usize };
         (first..count).chain(0..first)
     }
 }

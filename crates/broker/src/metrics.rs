@@ -200,6 +200,38 @@ impl FetchedMetrics {
     }
 }
 
+/// Fetch sessions (KIP-227), as Kafka's `FetchSessionCache` counts them.
+pub(crate) struct FetchSessionMetrics {
+    sessions: IntGauge,
+    partitions: IntGauge,
+    evictions: IntCounter,
+}
+
+impl FetchSessionMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            sessions: register(registry, IntGauge::new("siltstone_fetch_sessions", "Incremental fetch sessions kept."))?,
+            partitions: register(
+                registry,
+                IntGauge::new("siltstone_fetch_session_partitions", "Partitions in all incremental fetch sessions."),
+            )?,
+            evictions: register(
+                registry,
+                IntCounter::new(
+                    "siltstone_fetch_session_evictions_total",
+                    "Incremental fetch sessions that made room for others; their clients ask in full again.",
+                ),
+            )?,
+        })
+    }
+
+    pub(crate) fn show(&self, sessions: usize, partitions: usize, evicted: u64) {
+        self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
+        self.partitions.set(i64::try_from(partitions).unwrap_or(i64::MAX));
+        self.evictions.inc_by(evicted);
+    }
+}
+
 /// What handlers count.
 pub(crate) struct BrokerMetrics {
     pub(crate) requests: RequestMetrics,

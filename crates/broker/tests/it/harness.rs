@@ -46,6 +46,8 @@ pub(crate) struct TestBroker {
     pub(crate) wal: Arc<MemoryWal>,
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) registry: Registry,
+    /// Stands still unless a test moves it.
+    pub(crate) clock: Arc<ManualClock>,
     /// What the broker is told of `wal.max.bytes`.
     pub(crate) log_fill_percent: Arc<AtomicU8>,
     _tasks: Tasks,
@@ -94,7 +96,7 @@ impl TestBroker {
         let handle = Broker::start(Deps {
             partitions: Arc::clone(&partitions),
             metadata: Arc::clone(&metadata) as Arc<dyn MetadataClient>,
-            clock,
+            clock: clock.clone(),
             random: Random::seeded(1),
             listeners: vec![listener],
             options,
@@ -104,7 +106,7 @@ impl TestBroker {
         })
         .await
         .unwrap();
-        Self { handle, address, metadata, partitions, wal, store, registry, log_fill_percent, _tasks: tasks }
+        Self { handle, address, metadata, partitions, wal, store, registry, clock, log_fill_percent, _tasks: tasks }
     }
 
     /// Moves all that the write-ahead log holds of a partition into an object: uploaded, published, trimmed.

@@ -10,4 +10,5 @@ mod harness;
 mod hostile;
 mod metadata;
 mod produce;
+mod sessions;
 mod versions;
