@@ -164,9 +164,14 @@ impl TestBroker {
         TopicId(answer.topics[0].topic_id)
     }
 
+    /// All metrics as they are served.
+    pub(crate) fn metrics_text(&self) -> String {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap()
+    }
+
     /// A metric's sample, found by how its line begins.
     pub(crate) fn metric(&self, line: &str) -> f64 {
-        let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        let text = self.metrics_text();
         let found = text.lines().find_map(|candidate| candidate.strip_prefix(line)?.trim().parse().ok());
         found.unwrap_or_else(|| panic!("no sample {line} in\n{text}"))
     }
