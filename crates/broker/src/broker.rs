@@ -16,10 +16,11 @@ use types::{Revision, TopicId, TopicPartition};
 use crate::connection::Limits;
 use crate::dispatch::Dispatch;
 use crate::down_conversion::DownConversions;
+use crate::fetch_session::FetchSessions;
 use crate::leadership::Leadership;
 use crate::listener::{Acceptor, BindError, BoundListener, ConnectionSlots};
 use crate::memory_budget::MemoryBudget;
-use crate::metrics::{BrokerMetrics, ConnectionMetrics, TrafficMetrics, register_budgets};
+use crate::metrics::{BrokerMetrics, ConnectionMetrics, FetchSessionMetrics, TrafficMetrics, register_budgets};
 use crate::options::BrokerOptions;
 use crate::producer_ids::ProducerIds;
 use crate::topics::{ServedTopic, Topics};
@@ -76,6 +77,7 @@ pub struct Broker {
     pub(crate) random: Random,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) fetch_sessions: Arc<FetchSessions>,
     /// Budget for answers.
     pub(crate) answers: Arc<MemoryBudget>,
     pub(crate) conversions: DownConversions,
@@ -96,6 +98,7 @@ impl Broker {
         register_budgets(&registry, &requests, &answers)?;
         let topics = Arc::new(Topics::new(options.topic_defaults.clone(), TrafficMetrics::new(&registry)?));
         let leadership = Arc::new(Leadership::new(options.id, Arc::clone(&partitions), Arc::clone(&topics), began_to_lead));
+        let fetch_sessions = FetchSessions::new(options.fetch_session_slots, random.fork(), FetchSessionMetrics::new(&registry)?);
         let slots = ConnectionSlots::new(options.max_connections, options.max_connections_per_ip);
         let limits = Limits { largest_frame: options.request_max_bytes, idle: options.max_idle, stall: STALL, drain: DRAIN };
 
@@ -113,6 +116,7 @@ impl Broker {
             random,
             leadership,
             producer_ids: ProducerIds::new(),
+            fetch_sessions,
             answers,
             conversions: DownConversions::new(),
             metrics: BrokerMetrics::new(&registry)?,

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use types::Offset;
 
 use crate::connection::Hurry;
-use crate::fetch_wait::{self, Target, Wanted, in_turn};
+use crate::fetch_wait::{self, Target, Wanted, turns};
 use crate::memory_budget::{Charge, MemoryBudget};
 
 /// Large conversions at one time.
@@ -142,7 +142,7 @@ impl OldFetch<'_> {
             .map(|read| read.map(|read| Records { read, count: 0 }))
             .collect();
         let (read_bytes, mut given) = (charge.bytes(), 0);
-        for index in in_turn(targets.len(), self.random) {
+        for index in turns(targets.len(), self.wanted.in_turn, self.random) {
             let Ok(Records { read, .. }) = &mut parts[index] else { continue };
             let batches = std::mem::take(&mut read.batches);
             read.bytes = 0;

@@ -383,6 +383,7 @@ fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> BrokerOptio
         default_replication_factor: topics.replication_factor,
         topic_defaults,
         fetch_max_bytes: bytes(requests.fetch_max_bytes),
+        fetch_session_slots: requests.fetch_session_slots as usize,
         request_max_bytes: bytes(requests.max_request_bytes),
         request_memory_bytes: bytes(config.memory.requests / 2).max(bytes(requests.max_request_bytes)),
         answer_memory_bytes: bytes(config.memory.requests / 2),

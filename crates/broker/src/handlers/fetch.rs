@@ -1,7 +1,7 @@
 //! Fetch: finds the partitions, checks epochs, has them read, and puts marks, records and errors side by side.
 //!
-//! Sessions (KIP-227) are not kept: every answer carries session id 0, after which clients send whole requests. A replica id gives no
-//! rights: whoever asks sees what a consumer sees.
+//! What a request of a session stands for, and which partitions its answer leaves out, [`crate::fetch_session`] knows. A replica id
+//! gives no rights: whoever asks sees what a consumer sees.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +26,6 @@ use crate::topics::ServedTopic;
 const FIRST_WITH_IDS: i16 = 13;
 /// Kafka's number for read_committed.
 const READ_COMMITTED: i8 = 1;
-/// Session epochs with a meaning of their own (KIP-227): no session wanted, or a new one.
-const NO_SESSION: i32 = -1;
-const NEW_SESSION: i32 = 0;
 
 /// Where a partition's part of the answer comes from.
 enum Part {
@@ -44,28 +41,33 @@ struct TopicParts {
     parts: Vec<Part>,
 }
 
-pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: FetchRequest) -> (FetchResponse, Option<Charge>) {
-    if let Err(code) = check_session(&request) {
-        broker.metrics.requests.error(context.header.api_key, code);
-        return (FetchResponse { error_code: code, ..FetchResponse::default() }, None);
-    }
+pub(crate) async fn handle(broker: &Broker, context: &RequestContext, mut request: FetchRequest) -> (FetchResponse, Option<Charge>) {
+    let session = match broker.fetch_sessions.begin(context.header.version, &mut request, broker.clock.monotonic()) {
+        Ok(session) => session,
+        Err(code) => {
+            broker.metrics.requests.error(context.header.api_key, code);
+            return (FetchResponse { error_code: code, ..FetchResponse::default() }, None);
+        }
+    };
     let committed = request.isolation_level == READ_COMMITTED;
     let mut targets = Vec::new();
     let topics: Vec<TopicParts> =
         request.topics.into_iter().map(|topic| find_topic(broker, context.header.version, topic, &mut targets)).collect();
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    // What is settled already is an error that the client should hear of at once.
-    let settled = topics.iter().flat_map(|topic| &topic.parts).any(|part| matches!(part, Part::Settled(_)));
+    // What is settled already is an error that the client should hear of at once, and where there is nothing to read nothing comes.
+    let settled = targets.is_empty() || topics.iter().flat_map(|topic| &topic.parts).any(|part| matches!(part, Part::Settled(_)));
     let wanted = Wanted {
         isolation: if committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
         max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(broker.options.fetch_max_bytes),
         deadline: Instant::now() + if settled { Duration::ZERO } else { wait },
+        in_turn: session.is_in_turn(),
     };
     let (mut reads, charge) = read(broker, context, targets, wanted).await;
     let mut answer = Answer { broker, context, committed, moved: Vec::new() };
     let topics = topics.into_iter().map(|topic| answer.topic(topic, &mut reads)).collect();
-    let response = FetchResponse { topics, node_endpoints: answer.endpoints(), ..FetchResponse::default() };
+    let mut response = FetchResponse { topics, node_endpoints: answer.endpoints(), ..FetchResponse::default() };
+    session.finish(&mut response, broker.clock.monotonic());
     (response, charge)
 }
 
@@ -86,16 +88,6 @@ async fn read(
     let fetch = OldFetch { format, wanted, conversions: &broker.conversions, answers, random, hurry };
     let (parts, charge) = fetch.run(targets).await;
     (parts.into_iter().map(Some).collect(), charge)
-}
-
-fn check_session(request: &FetchRequest) -> Result<(), ErrorCode> {
-    match (request.session_id, request.session_epoch) {
-        (0, NO_SESSION | NEW_SESSION) => Ok(()),
-        (0, _) => Err(ErrorCode::InvalidFetchSessionEpoch),
-        // Closing a session that is not kept: the partitions that come with it are read all the same.
-        (_, NO_SESSION) => Ok(()),
-        _ => Err(ErrorCode::FetchSessionIdNotFound),
-    }
 }
 
 fn find_topic(broker: &Broker, version: i16, request: FetchTopic, targets: &mut Vec<Target>) -> TopicParts {

@@ -59,6 +59,8 @@ pub(crate) struct TestBroker {
     pub(crate) wal: Arc<MemoryWal>,
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) registry: Registry,
+    /// Stands still unless a test moves it.
+    pub(crate) clock: Arc<ManualClock>,
     /// What the broker is told of `wal.max.bytes`.
     pub(crate) log_fill_percent: Arc<AtomicU8>,
     /// Partitions that the broker took over while it ran.
@@ -111,7 +113,7 @@ impl TestBroker {
         let handle = Broker::start(Deps {
             partitions: Arc::clone(&partitions),
             metadata: Arc::clone(&metadata) as Arc<dyn MetadataClient>,
-            clock,
+            clock: clock.clone(),
             random: Random::seeded(1),
             listeners: vec![listener],
             options,
@@ -123,7 +125,7 @@ impl TestBroker {
         })
         .await
         .unwrap();
-        Self { handle, address, metadata, partitions, wal, store, registry, log_fill_percent, began_to_lead, _tasks: tasks }
+        Self { handle, address, metadata, partitions, wal, store, registry, clock, log_fill_percent, began_to_lead, _tasks: tasks }
     }
 
     /// Moves all that the write-ahead log holds of a partition into an object: uploaded, published, trimmed.
@@ -181,9 +183,14 @@ impl TestBroker {
         TopicId(answer.topics[0].topic_id)
     }
 
+    /// All metrics as they are served.
+    pub(crate) fn metrics_text(&self) -> String {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap()
+    }
+
     /// A metric's sample, found by how its line begins.
     pub(crate) fn metric(&self, line: &str) -> f64 {
-        let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        let text = self.metrics_text();
         let found = text.lines().find_map(|candidate| candidate.strip_prefix(line)?.trim().parse().ok());
         found.unwrap_or_else(|| panic!("no sample {line} in\n{text}"))
     }

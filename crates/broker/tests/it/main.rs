@@ -13,4 +13,5 @@ mod legacy;
 mod metadata;
 mod partitions;
 mod produce;
+mod sessions;
 mod versions;
