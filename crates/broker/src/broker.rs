@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata_api::{ClusterImage, MetadataClient};
+use metadata_api::{ClusterImage, MetadataClient, PartitionState};
 use partition::{Flusher, Partition, Partitions};
 use prometheus::Registry;
 use protocol::ErrorCode;
@@ -15,10 +15,12 @@ use types::{Revision, TopicId, TopicPartition};
 
 use crate::connection::Limits;
 use crate::dispatch::Dispatch;
+use crate::down_conversion::DownConversions;
+use crate::fetch_session::FetchSessions;
 use crate::leadership::Leadership;
 use crate::listener::{Acceptor, BindError, BoundListener, ConnectionSlots};
 use crate::memory_budget::MemoryBudget;
-use crate::metrics::{BrokerMetrics, ConnectionMetrics, TrafficMetrics, register_budgets};
+use crate::metrics::{BrokerMetrics, ConnectionMetrics, FetchSessionMetrics, TrafficMetrics, register_budgets};
 use crate::options::BrokerOptions;
 use crate::producer_ids::ProducerIds;
 use crate::topics::{ServedTopic, Topics};
@@ -50,6 +52,8 @@ pub struct Deps {
     pub log_fill: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// Gets records published before they are deleted.
     pub flusher: Arc<dyn Flusher>,
+    /// Told of the state of a partition that this broker comes to lead while it runs, before the first append: the offload's side of it.
+    pub began_to_lead: Arc<dyn Fn(&PartitionState) + Send + Sync>,
     /// Runs what goes on in the background. A panic in a request only closes its connection.
     pub tasks: Tasks,
 }
@@ -73,8 +77,10 @@ pub struct Broker {
     pub(crate) random: Random,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) fetch_sessions: Arc<FetchSessions>,
     /// Budget for answers.
     pub(crate) answers: Arc<MemoryBudget>,
+    pub(crate) conversions: DownConversions,
     pub(crate) metrics: BrokerMetrics,
     pub(crate) partitions: Arc<Partitions>,
     topics: Arc<Topics>,
@@ -86,12 +92,13 @@ pub struct Broker {
 impl Broker {
     /// Takes over the newest cluster image, listens and begins to accept. Nothing runs on when this fails.
     pub async fn start(deps: Deps) -> Result<BrokerHandle, StartError> {
-        let Deps { partitions, metadata, clock, random, listeners, options, registry, log_fill, flusher, tasks } = deps;
+        let Deps { partitions, metadata, clock, random, listeners, options, registry, log_fill, flusher, began_to_lead, tasks } = deps;
         let connections = ConnectionMetrics::new(&registry)?;
         let (requests, answers) = (MemoryBudget::new(options.request_memory_bytes), MemoryBudget::new(options.answer_memory_bytes));
         register_budgets(&registry, &requests, &answers)?;
         let topics = Arc::new(Topics::new(options.topic_defaults.clone(), TrafficMetrics::new(&registry)?));
-        let leadership = Arc::new(Leadership::new(options.id, Arc::clone(&partitions), Arc::clone(&topics)));
+        let leadership = Arc::new(Leadership::new(options.id, Arc::clone(&partitions), Arc::clone(&topics), began_to_lead));
+        let fetch_sessions = FetchSessions::new(options.fetch_session_slots, random.fork(), FetchSessionMetrics::new(&registry)?);
         let slots = ConnectionSlots::new(options.max_connections, options.max_connections_per_ip);
         let limits = Limits { largest_frame: options.request_max_bytes, idle: options.max_idle, stall: STALL, drain: DRAIN };
 
@@ -109,7 +116,9 @@ impl Broker {
             random,
             leadership,
             producer_ids: ProducerIds::new(),
+            fetch_sessions,
             answers,
+            conversions: DownConversions::new(),
             metrics: BrokerMetrics::new(&registry)?,
             partitions,
             topics,

@@ -103,8 +103,10 @@ pub(crate) enum Ended {
     ByPeer,
     /// Nothing was asked for too long.
     Idle,
-    /// A frame was begun and not finished, or an answer not read.
-    Stalled,
+    /// A frame was begun, and its bytes came too slowly or not at all.
+    SlowWriter,
+    /// An answer was not read for too long.
+    SlowReader,
     /// What came is not a request that is served here.
     Refused(String),
     /// The broker stops.
@@ -119,7 +121,8 @@ impl Ended {
         match self {
             Self::ByPeer => "peer",
             Self::Idle => "idle",
-            Self::Stalled => "stalled",
+            Self::SlowWriter => "slow_writer",
+            Self::SlowReader => "slow_reader",
             Self::Refused(_) => "refused",
             Self::Shutdown => "shutdown",
             Self::Failed(_) => "failed",
@@ -132,7 +135,8 @@ impl fmt::Display for Ended {
         match self {
             Self::ByPeer => f.write_str("closed by the peer"),
             Self::Idle => f.write_str("idle for too long"),
-            Self::Stalled => f.write_str("a request or an answer made no progress"),
+            Self::SlowWriter => f.write_str("a request was not sent in time"),
+            Self::SlowReader => f.write_str("an answer was not read in time"),
             Self::Refused(reason) => write!(f, "refused: {reason}"),
             Self::Shutdown => f.write_str("the broker stops"),
             Self::Failed(error) => write!(f, "failed: {error}"),
@@ -256,7 +260,7 @@ impl<R: AsyncRead + Unpin + Send, S: Service> Reading<'_, R, S> {
                 self.fill_some(&mut frame, end).await?;
                 let taken = started.elapsed().saturating_sub(waited_for_memory);
                 if self.limits.stall + Duration::from_secs((frame.len() / SLOWEST_SENDER) as u64) < taken {
-                    return Err(Ended::Stalled);
+                    return Err(Ended::SlowWriter);
                 }
             }
         }
@@ -281,7 +285,7 @@ impl<R: AsyncRead + Unpin + Send, S: Service> Reading<'_, R, S> {
                 Ok(Ok(0)) => return Err(Ended::ByPeer),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(Ended::Failed(error)),
-                Err(_) => return Err(Ended::Stalled),
+                Err(_) => return Err(Ended::SlowWriter),
             }
         }
         frame::request_length(prefix, self.limits.largest_frame).map_err(|error| Ended::Refused(error.to_string()))
@@ -301,7 +305,7 @@ impl<R: AsyncRead + Unpin + Send, S: Service> Reading<'_, R, S> {
             Ok(Ok(0)) => Err(Ended::ByPeer),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(Ended::Failed(error)),
-            Err(_) => Err(Ended::Stalled),
+            Err(_) => Err(Ended::SlowWriter),
         }
     }
 }
@@ -348,7 +352,7 @@ async fn write_answer<W: AsyncWrite>(mut writer: Pin<&mut W>, answer: Answer, li
                 unread += limits.stall;
                 let others_wait = answer.charge.as_ref().is_some_and(|charge| charge.budget().is_contended());
                 if others_wait || limits.idle <= unread {
-                    return Err(Ended::Stalled);
+                    return Err(Ended::SlowReader);
                 }
             }
         }
@@ -356,7 +360,7 @@ async fn write_answer<W: AsyncWrite>(mut writer: Pin<&mut W>, answer: Answer, li
     match timeout(limits.stall, writer.flush()).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Ended::Failed(error)),
-        Err(_) => Err(Ended::Stalled),
+        Err(_) => Err(Ended::SlowReader),
     }
 }
 

@@ -103,6 +103,9 @@ impl Dispatch {
             Request::ListOffsets(request) => self.reply(context.clone(), async move {
                 ResponseBody::ListOffsets(list_offsets::handle(&broker, &context, request).await).into()
             }),
+            Request::ListOffsetsV0(request) => self.reply(context.clone(), async move {
+                ResponseBody::ListOffsetsV0(list_offsets::handle_v0(&broker, &context, request).await).into()
+            }),
             Request::CreateTopics(request) => self.reply(context.clone(), async move {
                 ResponseBody::CreateTopics(create_topics::handle(&broker, &context, request).await).into()
             }),

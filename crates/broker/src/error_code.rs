@@ -12,7 +12,7 @@
 use metadata_api::MetadataError;
 use partition::{AppendError, CloseReason, DeleteRecordsError, ReadError};
 use protocol::ErrorCode;
-use records::BatchError;
+use records::{BatchError, DecodeError, DecompressError, DownConversionError, MessageSetError};
 
 fn closed(reason: CloseReason) -> ErrorCode {
     match reason {
@@ -55,6 +55,33 @@ pub(crate) fn batch(error: &BatchError) -> ErrorCode {
         | BatchError::InvalidRecord(_)
         | BatchError::InvalidRecords(_)
         | BatchError::Undecodable(_) => ErrorCode::InvalidRecord,
+    }
+}
+
+/// Produce up to version 2: why a message set did not become a batch.
+pub(crate) fn message_set(error: &MessageSetError) -> ErrorCode {
+    match error {
+        MessageSetError::Corrupt { .. } => ErrorCode::CorruptMessage,
+        MessageSetError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        MessageSetError::UnsupportedCodec { .. } => ErrorCode::UnsupportedCompressionType,
+        MessageSetError::TimestampType { .. } => ErrorCode::InvalidTimestamp,
+        MessageSetError::Empty | MessageSetError::Invalid { .. } | MessageSetError::Undecodable { .. } => ErrorCode::InvalidRecord,
+    }
+}
+
+/// Fetch up to version 3: why batches did not become messages. A batch that is too large to be opened stays so; consumers that read
+/// batches get past it.
+pub(crate) fn down_conversion(error: &DownConversionError) -> ErrorCode {
+    match error {
+        DownConversionError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        DownConversionError::Batch { source, .. } => match source {
+            DecodeError::Decompress(DecompressError::TooLarge { .. }) => ErrorCode::MessageTooLarge,
+            DecodeError::Decompress(DecompressError::Damaged { .. })
+            | DecodeError::Header(_)
+            | DecodeError::Length { .. }
+            | DecodeError::Crc(_)
+            | DecodeError::Record(_) => ErrorCode::CorruptMessage,
+        },
     }
 }
 

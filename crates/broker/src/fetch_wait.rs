@@ -43,6 +43,8 @@ pub(crate) struct Wanted {
     pub(crate) max_bytes: usize,
     /// Until when to wait for `min_bytes`.
     pub(crate) deadline: Instant,
+    /// Whether the targets come in the order of their turns.
+    pub(crate) in_turn: bool,
 }
 
 /// What was read, in the order of the targets.
@@ -98,7 +100,9 @@ impl Look<'_> {
     /// Reads whatever is there, once.
     async fn read(&self, hurry: &mut Hurry) -> Fetched {
         let mut partitions: Vec<Option<Result<ReadResult, ReadError>>> = self.targets.iter().map(|_| None).collect();
-        let with_data: Vec<usize> = self.in_turn().filter(|index| self.targets[*index].has_data(self.wanted.isolation)).collect();
+        let with_data: Vec<usize> = turns(self.targets.len(), self.wanted.in_turn, self.random)
+            .filter(|index| self.targets[*index].has_data(self.wanted.isolation))
+            .collect();
         if with_data.is_empty() {
             for (target, partition) in self.targets.iter().zip(&mut partitions) {
                 *partition = Some(target.empty());
@@ -116,14 +120,13 @@ impl Look<'_> {
         charge.shrink_to(fetched.bytes());
         Fetched { charge: Some(charge), ..fetched }
     }
+}
 
-    /// Indexes of the targets, beginning anywhere: clients that always ask in the same order get every partition served when the
-    /// budget does not reach all of them.
-    fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
-        let count = self.targets.len();
-        let first = if count < 2 { 0 } else { self.random.below(count as u64) as usize };
-        (first..count).chain(0..first)
-    }
+/// Indexes of `count` targets in the order of their turns. Where that is not known (`in_turn`) it begins anywhere: clients that always
+/// ask in the same order get every partition served when the budget does not reach all of them.
+pub(crate) fn turns(count: usize, in_turn: bool, random: &Random) -> impl Iterator<Item = usize> + use<> {
+    let first = if in_turn || count < 2 { 0 } else { random.below(count as u64) as usize };
+    (first..count).chain(0..first)
 }
 
 impl Target {
@@ -133,7 +136,7 @@ impl Target {
     }
 
     /// The marks alone.
-    fn empty(&self) -> Result<ReadResult, ReadError> {
+    pub(crate) fn empty(&self) -> Result<ReadResult, ReadError> {
         let offsets = self.partition.readable_offsets()?;
         Ok(ReadResult { batches: Vec::new(), bytes: 0, next_offset: self.offset, offsets, sources: partition::ReadSources::default() })
     }

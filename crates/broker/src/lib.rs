@@ -2,7 +2,8 @@
 //!
 //! A request's way: [`listener`] accepts, [`connection`] reads frames and keeps answers in order, [`dispatch`] finds the handler,
 //! [`handlers`] translate between Kafka's words and [`partition`] or the metadata service, [`error_code`] alone maps their errors.
-//! [`fetch_wait`] is the only place that waits for data.
+//! [`fetch_wait`] is the only place that waits for data, [`fetch_session`] the only one that remembers what a client was told;
+//! [`down_conversion`] puts what was read into the words of old consumers.
 //!
 //! Invariants: an append's order is fixed before the connection reads its next request; answers leave in the order of their requests;
 //! no peer can make the broker hold more than a small multiple of what it sent, or more unread answers than one.
@@ -21,6 +22,8 @@ mod session;
 mod dispatch;
 mod handlers;
 
+mod down_conversion;
+mod fetch_session;
 mod fetch_wait;
 mod producer_ids;
 mod throttle;

@@ -80,6 +80,27 @@ impl BoundListener {
     }
 }
 
+/// What keeps a connection out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Limit {
+    /// `max.connections`.
+    Total,
+    /// `max.connections.per.ip`.
+    PerIp,
+}
+
+impl Limit {
+    pub(crate) const ALL: [Self; 2] = [Self::Total, Self::PerIp];
+
+    /// The label it is counted under.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Total => "max_connections",
+            Self::PerIp => "max_connections_per_ip",
+        }
+    }
+}
+
 /// How many connections there may be, over all listeners.
 pub(crate) struct ConnectionSlots {
     total_limit: usize,
@@ -104,16 +125,19 @@ impl ConnectionSlots {
         Arc::new(Self { total_limit, per_ip_limit, taken: Mutex::default() })
     }
 
-    /// A place for a connection from `ip`; `None` when there is none.
-    pub(crate) fn take(self: &Arc<Self>, ip: IpAddr) -> Option<Slot> {
+    /// A place for a connection from `ip`, or the limit that leaves it none.
+    pub(crate) fn take(self: &Arc<Self>, ip: IpAddr) -> Result<Slot, Limit> {
         let mut taken = self.taken.lock();
         let of_ip = taken.per_ip.get(&ip).copied().unwrap_or(0);
-        if self.total_limit <= taken.total || self.per_ip_limit <= of_ip {
-            return None;
+        if self.total_limit <= taken.total {
+            return Err(Limit::Total);
+        }
+        if self.per_ip_limit <= of_ip {
+            return Err(Limit::PerIp);
         }
         taken.total += 1;
         taken.per_ip.insert(ip, of_ip + 1);
-        Some(Slot { slots: self.clone(), ip })
+        Ok(Slot { slots: self.clone(), ip })
     }
 }
 
@@ -175,11 +199,14 @@ impl<S: Service> Acceptor<S> {
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<Ended>) {
         let ip = peer.ip().to_canonical();
-        let Some(slot) = self.slots.take(ip) else {
-            // A closed connection is retried by every client; one that is left waiting looks like a broken network.
-            self.metrics.refused.inc();
-            tracing::debug!(listener = %self.name, %peer, "connection refused: max.connections or max.connections.per.ip is reached");
-            return;
+        let slot = match self.slots.take(ip) {
+            Ok(slot) => slot,
+            Err(limit) => {
+                // A closed connection is retried by every client; one that is left waiting looks like a broken network.
+                self.metrics.refused(limit);
+                tracing::debug!(listener = %self.name, %peer, "connection refused: {} is reached", limit.label());
+                return;
+            }
         };
         if let Err(error) = configure(&stream) {
             tracing::debug!(listener = %self.name, %peer, "connection lost: {error}");
@@ -228,12 +255,13 @@ mod tests {
         let slots = ConnectionSlots::new(3, 2);
         let (first, second) = (IpAddr::from(Ipv4Addr::new(10, 0, 0, 1)), IpAddr::from(Ipv4Addr::new(10, 0, 0, 2)));
         let kept = [slots.take(first), slots.take(first)];
-        assert!(kept.iter().all(Option::is_some));
-        assert!(slots.take(first).is_none());
+        assert!(kept.iter().all(Result::is_ok));
+        assert_eq!(slots.take(first).err(), Some(Limit::PerIp));
         let other = slots.take(second);
-        assert!(other.is_some() && slots.take(second).is_none());
+        assert!(other.is_ok());
+        assert_eq!(slots.take(second).err(), Some(Limit::Total));
         drop(kept);
-        assert!(slots.take(first).is_some() && slots.take(second).is_some());
+        assert!(slots.take(first).is_ok() && slots.take(second).is_ok());
         drop(other);
         assert!(slots.taken.lock().per_ip.is_empty());
     }

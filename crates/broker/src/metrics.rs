@@ -11,6 +11,7 @@ use prometheus::{
 };
 use protocol::{ApiKey, ErrorCode};
 
+use crate::listener::Limit;
 use crate::memory_budget::MemoryBudget;
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: Result<C, prometheus::Error>) -> Result<C, prometheus::Error> {
@@ -22,8 +23,9 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: Result<
 /// Connections of all listeners.
 #[derive(Clone)]
 pub(crate) struct ConnectionMetrics {
-    pub(crate) refused: IntCounter,
     open: IntGauge,
+    accepted: IntCounter,
+    refused: IntCounterVec,
     closed: IntCounterVec,
 }
 
@@ -38,11 +40,18 @@ impl Drop for OpenConnection {
 
 impl ConnectionMetrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let refused = register(
+            registry,
+            IntCounterVec::new(
+                Opts::new("siltstone_connections_refused_total", "Connections closed at once, by the limit that was reached."),
+                &["reason"],
+            ),
+        )?;
+        // Shown from the start, so that the first refusal is an increase.
+        Limit::ALL.iter().for_each(|limit| drop(refused.with_label_values(&[limit.label()])));
         Ok(Self {
-            refused: register(
-                registry,
-                IntCounter::new("siltstone_connections_refused_total", "Connections above max.connections or max.connections.per.ip."),
-            )?,
+            accepted: register(registry, IntCounter::new("siltstone_connections_accepted_total", "Client connections let in."))?,
+            refused,
             open: register(registry, IntGauge::new("siltstone_connections", "Client connections open."))?,
             closed: register(
                 registry,
@@ -55,8 +64,13 @@ impl ConnectionMetrics {
     }
 
     pub(crate) fn opened(&self) -> OpenConnection {
+        self.accepted.inc();
         self.open.inc();
         OpenConnection(self.open.clone())
+    }
+
+    pub(crate) fn refused(&self, limit: Limit) {
+        self.refused.with_label_values(&[limit.label()]).inc();
     }
 
     pub(crate) fn closed(&self, reason: &str) {
@@ -197,6 +211,38 @@ impl FetchedMetrics {
         self.wal.inc_by(sources.wal);
         self.cache.inc_by(sources.cache);
         self.store.inc_by(sources.store);
+    }
+}
+
+/// Fetch sessions (KIP-227), as Kafka's `FetchSessionCache` counts them.
+pub(crate) struct FetchSessionMetrics {
+    sessions: IntGauge,
+    partitions: IntGauge,
+    evictions: IntCounter,
+}
+
+impl FetchSessionMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            sessions: register(registry, IntGauge::new("siltstone_fetch_sessions", "Incremental fetch sessions kept."))?,
+            partitions: register(
+                registry,
+                IntGauge::new("siltstone_fetch_session_partitions", "Partitions in all incremental fetch sessions."),
+            )?,
+            evictions: register(
+                registry,
+                IntCounter::new(
+                    "siltstone_fetch_session_evictions_total",
+                    "Incremental fetch sessions that made room for others; their clients ask in full again.",
+                ),
+            )?,
+        })
+    }
+
+    pub(crate) fn show(&self, sessions: usize, partitions: usize, evicted: u64) {
+        self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
+        self.partitions.set(i64::try_from(partitions).unwrap_or(i64::MAX));
+        self.evictions.inc_by(evicted);
     }
 }
 

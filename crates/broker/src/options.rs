@@ -54,6 +54,8 @@ pub struct BrokerOptions {
     pub topic_defaults: TopicDefaults,
     /// `fetch.max.bytes`: most that one fetch answers, but for a first batch that is larger.
     pub fetch_max_bytes: usize,
+    /// `max.incremental.fetch.session.cache.slots`: fetch sessions at once (KIP-227), 0 for none.
+    pub fetch_session_slots: usize,
     /// `socket.request.max.bytes`.
     pub request_max_bytes: usize,
     /// What all requests that are read or not yet answered may hold together.
@@ -83,6 +85,7 @@ impl Default for BrokerOptions {
             default_replication_factor: 1,
             topic_defaults: TopicDefaults::default(),
             fetch_max_bytes: 57_671_680,
+            fetch_session_slots: 1000,
             request_max_bytes: 104_857_600,
             request_memory_bytes: 64 << 20,
             answer_memory_bytes: 64 << 20,

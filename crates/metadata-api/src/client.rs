@@ -9,7 +9,7 @@ use types::{BrokerEpoch, BrokerId, Offset, ProducerId, Revision, Timestamp, Topi
 
 use crate::{
     AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, MetadataError,
-    PublishAnswer, PublishRequest, RegisterBroker, Registration, SegmentPage, TopicCreated,
+    PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, SegmentPage, TopicCreated,
 };
 
 /// What may be asked of the metadata service. Every call has a deadline; after [`MetadataError::Unknown`] the caller asks again
@@ -45,6 +45,14 @@ pub trait MetadataClient: Send + Sync {
 
     /// Opens partitions whose owner's log is lost: what it had not published is given up. The only way out for `wal` topics.
     async fn elect_unclean(&self, partitions: Vec<TopicPartition>) -> Result<Revision, MetadataError>;
+
+    /// What a leader needs to serve partitions that it came to lead since it registered. Those that it does not lead are left out.
+    async fn partition_states(
+        &self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<Vec<PartitionState>, MetadataError>;
 
     /// At most `limit` segments of a partition, beginning with the one that answers for `from` or the next above it.
     async fn segments(&self, partition: TopicPartition, from: Offset, limit: u32) -> Result<SegmentPage, MetadataError>;

@@ -290,6 +290,8 @@ async fn elects_and_resigns(client: &dyn MetadataClient, topic: TopicId) {
     let state = client.image().borrow().partition(partition).cloned();
     assert_eq!(state.map(|state| state.leader_epoch), Some(LeaderEpoch(1)));
     let epoch = client.image().borrow().brokers[&BROKER].epoch;
+    let states = client.partition_states(BROKER, epoch, vec![partition, TopicPartition::new(topic, 1000)]).await.expect("states");
+    assert_eq!(states.iter().map(|state| (state.partition, state.leader_epoch)).collect::<Vec<_>>(), [(partition, LeaderEpoch(1))]);
     let resigned = client.resign_broker(BROKER, epoch).await.expect("resigns");
     assert_eq!(client.resign_broker(BROKER, epoch).await, Ok(resigned), "a repeat is answered");
     let image = image(client, "that the broker is gone", |image| !image.brokers[&BROKER].alive).await;

@@ -18,7 +18,7 @@ use crate::proto::metadata_client::MetadataClient as Stub;
 use crate::wire::{apply_delta, error_from_status, id_bytes};
 use crate::{
     AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, MetadataClient,
-    MetadataError, PublishAnswer, PublishRequest, RegisterBroker, Registration, SegmentPage, TopicCreated, proto,
+    MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, SegmentPage, TopicCreated, proto,
 };
 
 /// Largest message either side accepts: a publish of 75,000 partitions with their producers, or the image of a million partitions.
@@ -181,6 +181,18 @@ impl<T: Transport> MetadataClient for GrpcClient<T> {
     async fn elect_unclean(&self, partitions: Vec<TopicPartition>) -> Result<Revision, MetadataError> {
         let request = proto::ElectUncleanRequest { partitions: partitions.into_iter().map(Into::into).collect() };
         Ok(Revision(self.write(self.stub.clone().elect_unclean(request)).await?.revision))
+    }
+
+    async fn partition_states(
+        &self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<Vec<PartitionState>, MetadataError> {
+        let partitions = partitions.into_iter().map(Into::into).collect();
+        let request = proto::PartitionStatesRequest { broker: broker.0, epoch: epoch.0, partitions };
+        let answer = self.read(self.stub.clone().partition_states(request)).await?;
+        Ok(answer.partitions.into_iter().map(PartitionState::try_from).collect::<Result<_, _>>()?)
     }
 
     async fn segments(&self, partition: TopicPartition, from: Offset, limit: u32) -> Result<SegmentPage, MetadataError> {

@@ -15,7 +15,7 @@ const FLEXIBLE: i16 = 12;
 /// Answer to a Fetch. What its version lacks is left out.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct FetchResponse {
-    /// How long the client should stay quiet, in milliseconds.
+    /// How long the client should stay quiet, in milliseconds; from version 1.
     pub throttle_time_ms: i32,
     /// An error of the whole request; from version 7.
     pub error_code: ErrorCode,
@@ -47,7 +47,7 @@ pub struct FetchedPartition {
     pub error_code: ErrorCode,
     /// First offset that is not visible yet; -1 with an error.
     pub high_watermark: i64,
-    /// First offset that is not visible to read-committed consumers; -1 with an error.
+    /// First offset that is not visible to read-committed consumers; -1 with an error; from version 4.
     pub last_stable_offset: i64,
     /// First offset of the log; -1 with an error; from version 5.
     pub log_start_offset: i64,
@@ -55,11 +55,11 @@ pub struct FetchedPartition {
     pub diverging_epoch: Option<EpochEndOffset>,
     /// Who leads, if the request went to another broker or epoch; from version 12.
     pub current_leader: Option<LeaderIdAndEpoch>,
-    /// Aborted transactions among the records: `None` for read-uncommitted requests, a list for read-committed ones.
+    /// Aborted transactions among the records: `None` for read-uncommitted requests, a list for read-committed ones; from version 4.
     pub aborted_transactions: Option<Vec<AbortedTransaction>>,
     /// A broker that should rather be asked (KIP-392); -1 for none; from version 11.
     pub preferred_read_replica: i32,
-    /// Whole record batches, one after the other, cut anywhere.
+    /// Whole record batches, or up to version 3 messages, one after the other, cut anywhere.
     pub records: Vec<Bytes>,
 }
 
@@ -134,7 +134,9 @@ pub struct NodeEndpoint {
 
 impl FetchResponse {
     pub(crate) fn encode(self, version: i16, out: &mut Gather) {
-        out.head().put_i32(self.throttle_time_ms);
+        if 1 <= version {
+            out.head().put_i32(self.throttle_time_ms);
+        }
         if 7 <= version {
             out.head().put_i16(self.error_code.code());
             out.head().put_i32(self.session_id);
@@ -173,11 +175,15 @@ impl FetchedPartition {
         head.put_i32(self.partition_index);
         head.put_i16(self.error_code.code());
         head.put_i64(self.high_watermark);
-        head.put_i64(self.last_stable_offset);
+        if 4 <= version {
+            head.put_i64(self.last_stable_offset);
+        }
         if 5 <= version {
             head.put_i64(self.log_start_offset);
         }
-        put_aborted_transactions(head, version, self.aborted_transactions.as_deref());
+        if 4 <= version {
+            put_aborted_transactions(head, version, self.aborted_transactions.as_deref());
+        }
         if 11 <= version {
             head.put_i32(self.preferred_read_replica);
         }

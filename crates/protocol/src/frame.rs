@@ -152,8 +152,8 @@ mod tests {
     fn unknown_apis_and_versions_are_told_apart() {
         assert!(matches!(header(b"\x03\xe7\x00\x00\x00\x00\x00\x01\xff\xff"), Err(DecodeError::UnknownApi { api_key: 999 })));
         assert!(matches!(
-            header(b"\x00\x00\x00\x02\x00\x00\x00\x01\xff\xff"),
-            Err(DecodeError::UnsupportedVersion { api_key: ApiKey::Produce, version: 2 })
+            header(b"\x00\x00\x00\x0e\x00\x00\x00\x01\xff\xff"),
+            Err(DecodeError::UnsupportedVersion { api_key: ApiKey::Produce, version: 14 })
         ));
         // What follows the correlation id has an unknown form in an unknown version, and is not looked at.
         assert!(matches!(

@@ -1,4 +1,4 @@
-//! Stands before kafka-protocol's decoder, which reserves memory for as many elements as an array claims to have: eight bytes can
+//! Stands before the decoders. kafka-protocol's reserves memory for as many elements as an array claims to have: eight bytes can
 //! make it ask for 154 GB, and the process ends. A body is walked along its shape first; whatever passes can be decoded
 //! without an error and within a bound on memory.
 
@@ -73,9 +73,11 @@ impl Walk<'_> {
             Kind::Array(element) => self.array(element)?.ok_or_else(|| self.reader.null()),
             Kind::NullableArray(element) => self.array(element).map(|_| ()),
             Kind::Struct(shape) => self.structure(shape),
-            Kind::NullableStruct(shape) => match self.reader.take(1)? {
-                [present, ..] if *present <= i8::MAX as u8 => self.structure(shape),
-                _ => Ok(()),
+            Kind::NullableStruct(shape) => match self.reader.i8()? {
+                1 => self.structure(shape),
+                i8::MIN..=-1 => Ok(()),
+                // Kafka reads a structure behind these and kafka-protocol reads null; no client writes them.
+                present => Err(MalformedError::Length { position: self.reader.position(), length: i64::from(present) }),
             },
         }
     }

@@ -2,7 +2,8 @@
 //! hostile input and the decoder. Knows neither sockets nor storage.
 //!
 //! A frame is a 4-byte length ([`frame`]), a header, and a body. [`decode_request`] takes what follows the length and walks the body
-//! before kafka-protocol, which trusts array lengths, may allocate anything for it. [`encode_response`] gives back slices for a
+//! before kafka-protocol, which trusts array lengths, may allocate anything for it; what that crate has no schema of any more is read
+//! by `legacy`. [`encode_response`] gives back slices for a
 //! vectored write in which the records of a Fetch are not copied.
 
 pub mod client;
@@ -11,6 +12,7 @@ mod fetch_response;
 pub mod frame;
 mod gather;
 mod guard;
+mod legacy;
 mod request;
 mod response;
 mod shapes;
@@ -24,6 +26,9 @@ pub use fetch_response::{
 pub use frame::{FrameError, RequestHeader};
 pub use kafka_protocol::messages;
 pub use kafka_protocol::protocol::{StrBytes, VersionRange};
+pub use legacy::list_offsets::{
+    ListOffsetsPartitionV0, ListOffsetsRequestV0, ListOffsetsResponseV0, ListOffsetsTopicV0, ListedPartitionV0, ListedTopicV0,
+};
 pub use request::{DecodeError, DecodedRequest, Request, decode_request};
 pub use response::{EncodeError, ResponseBody, api_versions_response, encode_response, unsupported_api_versions};
 pub use versions::ApiKey;

@@ -12,18 +12,20 @@ use kafka_protocol::protocol::Decodable;
 
 use crate::frame::{RequestHeader, decode_header};
 use crate::wire::MalformedError;
-use crate::{ApiKey, guard};
+use crate::{ApiKey, ListOffsetsRequestV0, guard, legacy};
 
 /// A decoded request body. Strings and records in it are slices of the frame: whatever is kept beyond the request has to be copied,
 /// or it keeps the whole frame.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Request {
-    /// Appends record batches.
+    /// Appends record batches; up to version 2 their place is taken by message sets.
     Produce(ProduceRequest),
     /// Reads record batches.
     Fetch(FetchRequest),
     /// Finds offsets.
     ListOffsets(ListOffsetsRequest),
+    /// Finds offsets, in version 0.
+    ListOffsetsV0(ListOffsetsRequestV0),
     /// Names brokers, topics and leaders.
     Metadata(MetadataRequest),
     /// Finds a coordinator.
@@ -116,14 +118,14 @@ pub enum DecodeError {
         /// What is wrong with it.
         source: MalformedError,
     },
-    /// The body passed the guard and kafka-protocol refused it: the two disagree, which is a bug.
+    /// The body passed the guard and the decoder refused it: the two disagree, which is a bug.
     #[error("undecodable {} request, version {version}: {reason}", .api_key.name())]
     Undecodable {
         /// The API.
         api_key: ApiKey,
         /// The version.
         version: i16,
-        /// kafka-protocol's words.
+        /// The decoder's words.
         reason: String,
     },
 }
@@ -142,6 +144,9 @@ pub fn decode_request(frame: &Bytes) -> Result<DecodedRequest, DecodeError> {
 }
 
 fn decode_body(api: ApiKey, version: i16, body: &mut Bytes) -> Result<Request, String> {
+    if let Some(decoded) = legacy::decode(api, version, body) {
+        return decoded.map_err(|error| error.to_string());
+    }
     Ok(match api {
         ApiKey::Produce => Request::Produce(decode_as(body, version)?),
         ApiKey::Fetch => Request::Fetch(decode_as(body, version)?),

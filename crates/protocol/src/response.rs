@@ -16,7 +16,7 @@ use kafka_protocol::protocol::Encodable;
 
 use crate::fetch_response::FetchResponse;
 use crate::gather::Gather;
-use crate::{ApiKey, ErrorCode};
+use crate::{ApiKey, ErrorCode, ListOffsetsResponseV0, legacy};
 
 /// A response's body. Fields that the request's version lacks may be set: they are left out.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,6 +27,8 @@ pub enum ResponseBody {
     Fetch(FetchResponse),
     /// Offsets by partition.
     ListOffsets(ListOffsetsResponse),
+    /// Offsets by partition, in version 0.
+    ListOffsetsV0(ListOffsetsResponseV0),
     /// Brokers, topics, partitions.
     Metadata(MetadataResponse),
     /// Coordinators, always in the list of version 4 and above; older versions take the first.
@@ -75,7 +77,7 @@ impl ResponseBody {
         match self {
             Self::Produce(_) => ApiKey::Produce,
             Self::Fetch(_) => ApiKey::Fetch,
-            Self::ListOffsets(_) => ApiKey::ListOffsets,
+            Self::ListOffsets(_) | Self::ListOffsetsV0(_) => ApiKey::ListOffsets,
             Self::Metadata(_) => ApiKey::Metadata,
             Self::FindCoordinator(_) => ApiKey::FindCoordinator,
             Self::ApiVersions(_) => ApiKey::ApiVersions,
@@ -141,33 +143,38 @@ pub fn encode_response(correlation_id: i32, version: i16, body: ResponseBody) ->
 
 fn encode_body(body: ResponseBody, version: i16, gather: &mut Gather) -> Result<(), String> {
     match body {
-        ResponseBody::Fetch(body) => {
-            body.encode(version, gather);
-            Ok(())
+        ResponseBody::Fetch(body) => body.encode(version, gather),
+        ResponseBody::Produce(body) if version <= legacy::produce::LAST => legacy::produce::encode(&body, version, gather.head()),
+        ResponseBody::ListOffsetsV0(body) if version <= legacy::list_offsets::LAST => legacy::list_offsets::encode(&body, gather.head()),
+        ResponseBody::ListOffsetsV0(_) => return Err("the body is one of version 0".to_owned()),
+        ResponseBody::CreateTopics(body) if version <= legacy::create_topics::LAST => {
+            legacy::create_topics::encode(&body, version, gather.head());
         }
-        ResponseBody::Produce(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::ListOffsets(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::Metadata(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::FindCoordinator(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::ApiVersions(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::CreateTopics(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::DeleteTopics(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::DeleteRecords(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::InitProducerId(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::OffsetForLeaderEpoch(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::DescribeConfigs(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::AlterConfigs(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::DescribeLogDirs(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::CreatePartitions(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::ElectLeaders(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::IncrementalAlterConfigs(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::AlterPartitionReassignments(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::ListPartitionReassignments(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::DescribeCluster(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::DescribeProducers(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::ListConfigResources(body) => encode_as(&body, version, gather.head()),
-        ResponseBody::DescribeTopicPartitions(body) => encode_as(&body, version, gather.head()),
+        ResponseBody::DeleteTopics(body) if version <= legacy::delete_topics::LAST => legacy::delete_topics::encode(&body, gather.head()),
+        ResponseBody::Produce(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::ListOffsets(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::Metadata(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::FindCoordinator(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::ApiVersions(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::CreateTopics(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DeleteTopics(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DeleteRecords(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::InitProducerId(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::OffsetForLeaderEpoch(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DescribeConfigs(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::AlterConfigs(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DescribeLogDirs(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::CreatePartitions(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::ElectLeaders(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::IncrementalAlterConfigs(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::AlterPartitionReassignments(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::ListPartitionReassignments(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DescribeCluster(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DescribeProducers(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::ListConfigResources(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DescribeTopicPartitions(body) => encode_as(&body, version, gather.head())?,
     }
+    Ok(())
 }
 
 fn encode_as<R: Encodable>(body: &R, version: i16, head: &mut BytesMut) -> Result<(), String> {
@@ -178,7 +185,8 @@ fn encode_as<R: Encodable>(body: &R, version: i16, head: &mut BytesMut) -> Resul
     encode().map_err(|error| format!("{error:#}"))
 }
 
-/// Takes out of `body` what `version` cannot say. Only fields whose absence the protocol defines are touched.
+/// Takes out of `body` what `version` cannot say: fields whose absence the protocol defines, and KAFKA_STORAGE_ERROR (KIP-112), which
+/// older clients do not retry because they do not know it. They get NOT_LEADER_OR_FOLLOWER, as from Kafka.
 fn fit(mut body: ResponseBody, version: i16) -> ResponseBody {
     /// Kafka's "not asked for" in the fields that list authorized operations.
     const NO_OPERATIONS: i32 = i32::MIN;
@@ -186,6 +194,20 @@ fn fit(mut body: ResponseBody, version: i16) -> ResponseBody {
     const CLIENT_METRICS: i8 = 16;
 
     match &mut body {
+        ResponseBody::Produce(body) if version <= 3 => {
+            for partition in body.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
+                if partition.error_code == ErrorCode::KafkaStorageError.code() {
+                    partition.error_code = ErrorCode::NotLeaderOrFollower.code();
+                }
+            }
+        }
+        ResponseBody::Fetch(body) if version <= 5 => {
+            for partition in body.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                if partition.error_code == ErrorCode::KafkaStorageError {
+                    partition.error_code = ErrorCode::NotLeaderOrFollower;
+                }
+            }
+        }
         ResponseBody::ListOffsets(body) if version < 4 => {
             for partition in body.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
                 partition.leader_epoch = -1;

@@ -14,7 +14,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use crate::ApiKey;
+use crate::{ApiKey, ListOffsetsPartitionV0, ListOffsetsTopicV0};
 
 /// A structure: fields in order, then tagged fields in flexible versions.
 pub(crate) struct Shape {
@@ -46,7 +46,7 @@ pub(crate) enum Kind {
     Array(&'static Shape),
     NullableArray(&'static Shape),
     Struct(&'static Shape),
-    /// A byte, negative for null, then the structure.
+    /// A byte, negative for null, 1 for a structure that follows.
     NullableStruct(&'static Shape),
 }
 
@@ -122,9 +122,9 @@ static BARE_TOPIC_NAME: Shape = bare(size_of::<TopicName>(), &[always(String)]);
 static BARE_STRING: Shape = bare(size_of::<StrBytes>(), &[always(String)]);
 
 static PRODUCE: Shape = body(&[
-    always(NullableString), // transactional id
-    always(INT16),          // acks
-    always(INT32),          // timeout
+    since(3, NullableString), // transactional id
+    always(INT16),            // acks
+    always(INT32),            // timeout
     always(Array(&PRODUCE_TOPIC)),
 ]);
 static PRODUCE_TOPIC: Shape =
@@ -136,8 +136,8 @@ static FETCH: Shape = Shape {
         until(14, INT32), // replica id
         always(INT32),    // max wait
         always(INT32),    // min bytes
-        always(INT32),    // max bytes
-        always(INT8),     // isolation level
+        since(3, INT32),  // max bytes
+        since(4, INT8),   // isolation level
         since(7, INT32),  // session id
         since(7, INT32),  // session epoch
         always(Array(&FETCH_TOPIC)),
@@ -173,9 +173,13 @@ static FETCH_FORGOTTEN: Shape =
 static LIST_OFFSETS: Shape = body(&[
     always(INT32),  // replica id
     since(2, INT8), // isolation level
-    always(Array(&LIST_OFFSETS_TOPIC)),
+    until(0, Array(&LIST_OFFSETS_V0_TOPIC)),
+    since(1, Array(&LIST_OFFSETS_TOPIC)),
     since(10, INT32), // timeout
 ]);
+static LIST_OFFSETS_V0_TOPIC: Shape =
+    element(size_of::<ListOffsetsTopicV0>(), &[always(String), always(Array(&LIST_OFFSETS_V0_PARTITION))]);
+static LIST_OFFSETS_V0_PARTITION: Shape = element(size_of::<ListOffsetsPartitionV0>(), &[always(INT32), always(INT64), always(INT32)]);
 static LIST_OFFSETS_TOPIC: Shape =
     element(size_of::<list_offsets::ListOffsetsTopic>(), &[always(String), always(Array(&LIST_OFFSETS_PARTITION))]);
 static LIST_OFFSETS_PARTITION: Shape =
@@ -195,7 +199,7 @@ static FIND_COORDINATOR: Shape = body(&[until(3, String), since(1, INT8), since(
 
 static API_VERSIONS: Shape = body(&[since(3, String), since(3, String)]);
 
-static CREATE_TOPICS: Shape = body(&[always(Array(&CREATE_TOPICS_TOPIC)), always(INT32), always(BOOLEAN)]);
+static CREATE_TOPICS: Shape = body(&[always(Array(&CREATE_TOPICS_TOPIC)), always(INT32), since(1, BOOLEAN)]);
 static CREATE_TOPICS_TOPIC: Shape = element(
     size_of::<create_topics::CreatableTopic>(),
     &[

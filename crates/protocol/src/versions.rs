@@ -1,5 +1,6 @@
 //! The served APIs and their version ranges. This table is the single source: what ApiVersions lists, what is decoded, and what
-//! the tests run through. It is not kafka-protocol's `valid_versions`, which also names versions that crate cannot decode.
+//! the tests run through. It is not kafka-protocol's `valid_versions`, which also names versions that crate cannot decode; the old ones
+//! that it cannot are `legacy`'s.
 
 use kafka_protocol::messages;
 use kafka_protocol::protocol::{HeaderVersion, VersionRange};
@@ -64,12 +65,12 @@ macro_rules! apis {
 }
 
 apis! {
-    /// Appends record batches.
-    Produce(ProduceRequest, ProduceResponse) = 0, 3..=13, flexible 9;
-    /// Reads record batches.
-    Fetch(FetchRequest, FetchResponse) = 1, 4..=18, flexible 12;
+    /// Appends record batches; up to version 2 message sets. librdkafka compresses only if version 0 is listed (KAFKA-18659).
+    Produce(ProduceRequest, ProduceResponse) = 0, 0..=13, flexible 9;
+    /// Reads record batches; up to version 3 message sets.
+    Fetch(FetchRequest, FetchResponse) = 1, 0..=18, flexible 12;
     /// Finds offsets: earliest, latest, by timestamp.
-    ListOffsets(ListOffsetsRequest, ListOffsetsResponse) = 2, 1..=10, flexible 6;
+    ListOffsets(ListOffsetsRequest, ListOffsetsResponse) = 2, 0..=10, flexible 6;
     /// Names brokers, topics, partitions and their leaders.
     Metadata(MetadataRequest, MetadataResponse) = 3, 0..=13, flexible 9;
     /// Finds the coordinator of a group or a transactional id.
@@ -77,9 +78,9 @@ apis! {
     /// Lists the served APIs.
     ApiVersions(ApiVersionsRequest, ApiVersionsResponse) = 18, 0..=4, flexible 3;
     /// Creates topics.
-    CreateTopics(CreateTopicsRequest, CreateTopicsResponse) = 19, 2..=7, flexible 5;
+    CreateTopics(CreateTopicsRequest, CreateTopicsResponse) = 19, 0..=7, flexible 5;
     /// Deletes topics.
-    DeleteTopics(DeleteTopicsRequest, DeleteTopicsResponse) = 20, 1..=6, flexible 4;
+    DeleteTopics(DeleteTopicsRequest, DeleteTopicsResponse) = 20, 0..=6, flexible 4;
     /// Moves log starts forward.
     DeleteRecords(DeleteRecordsRequest, DeleteRecordsResponse) = 21, 0..=2, flexible 2;
     /// Gives a producer its id.

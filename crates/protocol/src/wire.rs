@@ -14,7 +14,7 @@ pub enum MalformedError {
         /// How many there are.
         remaining: usize,
     },
-    /// A length below -1, or -1 where null is not allowed.
+    /// A length below -1, or -1 where null is not allowed; before a structure that may be null, a byte that says neither.
     #[error("byte {position}: length {length} is not allowed here")]
     Length {
         /// Where the length ends.
@@ -92,12 +92,20 @@ impl<'a> Reader<'a> {
         Ok(self.take(N)?.try_into().expect("as many bytes as were taken"))
     }
 
+    pub(crate) fn i8(&mut self) -> Result<i8, MalformedError> {
+        Ok(i8::from_be_bytes(self.array()?))
+    }
+
     pub(crate) fn i16(&mut self) -> Result<i16, MalformedError> {
         Ok(i16::from_be_bytes(self.array()?))
     }
 
     pub(crate) fn i32(&mut self) -> Result<i32, MalformedError> {
         Ok(i32::from_be_bytes(self.array()?))
+    }
+
+    pub(crate) fn i64(&mut self) -> Result<i64, MalformedError> {
+        Ok(i64::from_be_bytes(self.array()?))
     }
 
     /// An unsigned number in groups of seven bits, least significant first, at most five of them.

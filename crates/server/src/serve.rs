@@ -211,6 +211,7 @@ impl Running {
         let offload_ended = runtime::spawn("offload", offload.run(Shutdown::new()));
 
         let fill_of = Arc::clone(&wal);
+        let opening = handle.clone();
         let max_bytes = config.wal.max_bytes as f64;
         let broker = Broker::start(broker::Deps {
             partitions: Arc::clone(&partitions),
@@ -222,6 +223,7 @@ impl Running {
             registry: metrics.registry(),
             log_fill: Arc::new(move || fill_of.usage().bytes as f64 / max_bytes),
             flusher: Arc::new(FlushOffload(handle.clone())),
+            began_to_lead: Arc::new(move |state| opening.open(state)),
             tasks: Tasks::new(),
         })
         .await?;
@@ -376,6 +378,7 @@ fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> BrokerOptio
         default_replication_factor: topics.replication_factor,
         topic_defaults,
         fetch_max_bytes: bytes(requests.fetch_max_bytes),
+        fetch_session_slots: requests.fetch_session_slots as usize,
         request_max_bytes: bytes(requests.max_request_bytes),
         request_memory_bytes: bytes(config.memory.requests / 2).max(bytes(requests.max_request_bytes)),
         answer_memory_bytes: bytes(config.memory.requests / 2),

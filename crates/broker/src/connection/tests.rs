@@ -252,7 +252,7 @@ async fn twenty_frames_of_90_mb_that_are_held_back_cost_next_to_nothing_and_go_a
     assert_eq!(&honest.receive().await[HEADER..], b"still served");
     let start = Instant::now();
     for peer in peers {
-        assert!(matches!(peer.ended().await, Ended::Stalled));
+        assert!(matches!(peer.ended().await, Ended::SlowWriter));
     }
     assert!(start.elapsed() <= setup.limits.stall + Duration::from_secs(1));
     assert_eq!(setup.requests.used_bytes(), 0);
@@ -268,7 +268,7 @@ async fn a_frame_that_trickles_is_held_back_too() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(start.elapsed() < 2 * setup.limits.stall);
     }
-    assert!(matches!(peer.ended().await, Ended::Stalled));
+    assert!(matches!(peer.ended().await, Ended::SlowWriter));
 }
 
 #[tokio::test(start_paused = true)]
@@ -344,7 +344,7 @@ async fn unread_answers_hold_one_answer_each_and_go_away_when_others_wait_for_th
     honest.send(LARGE, b"").await;
     assert_eq!(honest.receive().await.len(), MIB);
     for peer in lazy {
-        assert!(matches!(peer.ended().await, Ended::Stalled));
+        assert!(matches!(peer.ended().await, Ended::SlowReader));
     }
     settle().await;
     assert_eq!(answers.used_bytes(), 0);
@@ -360,7 +360,7 @@ async fn an_unread_answer_that_nobody_needs_the_memory_of_may_wait_as_long_as_a_
     assert_eq!(peer.receive().await.len(), MIB);
     peer.send(LARGE, b"").await;
     tokio::time::sleep(setup.limits.idle + Duration::from_secs(60)).await;
-    assert!(matches!(peer.ended().await, Ended::Stalled));
+    assert!(matches!(peer.ended().await, Ended::SlowReader));
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,6 +374,11 @@ async fn an_idle_connection_is_closed_and_one_that_waits_for_an_answer_is_not() 
     let release = setup.script.held.lock().pop().unwrap();
     release.send(()).unwrap();
     assert_eq!(&waiting.receive().await[HEADER..], b"late");
+}
+
+#[test]
+fn slow_peers_are_counted_by_what_they_are_slow_at() {
+    assert_eq!([Ended::SlowWriter, Ended::SlowReader, Ended::Idle].map(|ended| ended.label()), ["slow_writer", "slow_reader", "idle"]);
 }
 
 #[tokio::test]

@@ -1,21 +1,21 @@
 //! Fetch: finds the partitions, checks epochs, has them read, and puts marks, records and errors side by side.
 //!
-//! Sessions (KIP-227) are not kept: every answer carries session id 0, after which clients send whole requests. A replica id gives no
-//! rights: whoever asks sees what a consumer sees.
+//! What a request of a session stands for, and which partitions its answer leaves out, [`crate::fetch_session`] knows. A replica id
+//! gives no rights: whoever asks sees what a consumer sees.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use partition::{Isolation, Partition, ReadError, ReadResult};
+use partition::{Isolation, Partition, ReadError};
 use protocol::messages::FetchRequest;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::{EpochEndOffset, ErrorCode, FetchResponse, FetchedPartition, FetchedTopic, LeaderIdAndEpoch, NodeEndpoint, StrBytes};
-use records::BatchHeader;
 use tokio::time::Instant;
 use types::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
 use super::metadata::endpoint_of;
 use crate::broker::Broker;
+use crate::down_conversion::{OldFetch, Records, Unreadable, message_format};
 use crate::error_code;
 use crate::fetch_wait::{self, Target, Wanted};
 use crate::memory_budget::Charge;
@@ -26,9 +26,6 @@ use crate::topics::ServedTopic;
 const FIRST_WITH_IDS: i16 = 13;
 /// Kafka's number for read_committed.
 const READ_COMMITTED: i8 = 1;
-/// Session epochs with a meaning of their own (KIP-227): no session wanted, or a new one.
-const NO_SESSION: i32 = -1;
-const NEW_SESSION: i32 = 0;
 
 /// Where a partition's part of the answer comes from.
 enum Part {
@@ -44,41 +41,53 @@ struct TopicParts {
     parts: Vec<Part>,
 }
 
-pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: FetchRequest) -> (FetchResponse, Option<Charge>) {
-    if let Err(code) = check_session(&request) {
-        broker.metrics.requests.error(context.header.api_key, code);
-        return (FetchResponse { error_code: code, ..FetchResponse::default() }, None);
-    }
+pub(crate) async fn handle(broker: &Broker, context: &RequestContext, mut request: FetchRequest) -> (FetchResponse, Option<Charge>) {
+    let session = match broker.fetch_sessions.begin(context.header.version, &mut request, broker.clock.monotonic()) {
+        Ok(session) => session,
+        Err(code) => {
+            broker.metrics.requests.error(context.header.api_key, code);
+            return (FetchResponse { error_code: code, ..FetchResponse::default() }, None);
+        }
+    };
     let committed = request.isolation_level == READ_COMMITTED;
     let mut targets = Vec::new();
     let topics: Vec<TopicParts> =
         request.topics.into_iter().map(|topic| find_topic(broker, context.header.version, topic, &mut targets)).collect();
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    // What is settled already is an error that the client should hear of at once.
-    let settled = topics.iter().flat_map(|topic| &topic.parts).any(|part| matches!(part, Part::Settled(_)));
+    // What is settled already is an error that the client should hear of at once, and where there is nothing to read nothing comes.
+    let settled = targets.is_empty() || topics.iter().flat_map(|topic| &topic.parts).any(|part| matches!(part, Part::Settled(_)));
     let wanted = Wanted {
         isolation: if committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
         max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(broker.options.fetch_max_bytes),
         deadline: Instant::now() + if settled { Duration::ZERO } else { wait },
+        in_turn: session.is_in_turn(),
     };
-    let fetched = fetch_wait::fetch(&targets, wanted, &broker.answers, &broker.random, context.hurry.clone()).await;
-
-    let mut reads = fetched.partitions;
+    let (mut reads, charge) = read(broker, context, targets, wanted).await;
     let mut answer = Answer { broker, context, committed, moved: Vec::new() };
     let topics = topics.into_iter().map(|topic| answer.topic(topic, &mut reads)).collect();
-    let response = FetchResponse { topics, node_endpoints: answer.endpoints(), ..FetchResponse::default() };
-    (response, fetched.charge)
+    let mut response = FetchResponse { topics, node_endpoints: answer.endpoints(), ..FetchResponse::default() };
+    session.finish(&mut response, broker.clock.monotonic());
+    (response, charge)
 }
 
-fn check_session(request: &FetchRequest) -> Result<(), ErrorCode> {
-    match (request.session_id, request.session_epoch) {
-        (0, NO_SESSION | NEW_SESSION) => Ok(()),
-        (0, _) => Err(ErrorCode::InvalidFetchSessionEpoch),
-        // Closing a session that is not kept: the partitions that come with it are read all the same.
-        (_, NO_SESSION) => Ok(()),
-        _ => Err(ErrorCode::FetchSessionIdNotFound),
-    }
+/// Reads, and puts what was read into the form that the request's version carries.
+async fn read(
+    broker: &Broker,
+    context: &RequestContext,
+    targets: Vec<Target>,
+    wanted: Wanted,
+) -> (Vec<Option<Result<Records, Unreadable>>>, Option<Charge>) {
+    let (answers, random, hurry) = (&broker.answers, &broker.random, context.hurry.clone());
+    let Some(format) = message_format(context.header.version) else {
+        let fetched = fetch_wait::fetch(&targets, wanted, answers, random, hurry).await;
+        let reads = fetched.partitions.into_iter();
+        let reads = reads.map(|read| read.map(|read| read.map(Records::unchanged).map_err(Unreadable::Read)));
+        return (reads.collect(), fetched.charge);
+    };
+    let fetch = OldFetch { format, wanted, conversions: &broker.conversions, answers, random, hurry };
+    let (parts, charge) = fetch.run(targets).await;
+    (parts.into_iter().map(Some).collect(), charge)
 }
 
 fn find_topic(broker: &Broker, version: i16, request: FetchTopic, targets: &mut Vec<Target>) -> TopicParts {
@@ -136,15 +145,20 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    fn topic(&mut self, topic: TopicParts, reads: &mut [Option<Result<ReadResult, ReadError>>]) -> FetchedTopic {
+    fn topic(&mut self, topic: TopicParts, reads: &mut [Option<Result<Records, Unreadable>>]) -> FetchedTopic {
         let TopicParts { request, served, parts } = topic;
         let mut partitions = Vec::with_capacity(parts.len());
         for (part, wanted) in parts.into_iter().zip(&request.partitions) {
             let mut partition = match part {
                 Part::Settled(settled) => *settled,
                 Part::Read(target) => match reads[target].take() {
-                    Some(Ok(read)) => self.success(wanted.partition, served.as_deref(), read),
-                    Some(Err(error)) => failure(wanted.partition, &error),
+                    Some(Ok(records)) => self.success(wanted.partition, served.as_deref(), records),
+                    Some(Err(Unreadable::Read(error))) => failure(wanted.partition, &error),
+                    Some(Err(Unreadable::Conversion(error))) => {
+                        let code = error_code::down_conversion(&error);
+                        tracing::debug!(partition = wanted.partition, %code, "fetch failed: {error}");
+                        FetchedPartition::failed(wanted.partition, code)
+                    }
                     None => FetchedPartition { partition_index: wanted.partition, ..FetchedPartition::default() },
                 },
             };
@@ -159,10 +173,10 @@ impl Answer<'_> {
         FetchedTopic { name: request.topic, id: TopicId(request.topic_id), partitions }
     }
 
-    fn success(&self, index: i32, topic: Option<&ServedTopic>, read: ReadResult) -> FetchedPartition {
+    fn success(&self, index: i32, topic: Option<&ServedTopic>, records: Records) -> FetchedPartition {
+        let Records { read, count } = records;
         if let Some(topic) = topic {
-            let records = read.batches.iter().filter_map(|batch| BatchHeader::parse(batch).ok()).map(|header| u64::from(header.records));
-            topic.metrics.records_out.inc_by(records.sum());
+            topic.metrics.records_out.inc_by(count);
             topic.metrics.bytes_out.inc_by(read.bytes as u64);
         }
         self.broker.metrics.fetched.count(&read.sources);

@@ -1,4 +1,5 @@
-//! ListOffsets: the latest and earliest offset, the first at or after a timestamp, the one with the largest timestamp.
+//! ListOffsets: the latest and earliest offset, the first at or after a timestamp, the one with the largest timestamp. Version 0 lists
+//! offsets before a timestamp.
 //!
 //! The whole log counts as local, so "earliest local" is the log start and "latest tiered" does not exist: what Kafka answers without
 //! tiered storage.
@@ -7,10 +8,10 @@ use std::collections::HashSet;
 
 use futures::{StreamExt, stream};
 use partition::{Isolation, Partition, ReadError, TimestampOffset};
-use protocol::ErrorCode;
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use protocol::{ErrorCode, ListOffsetsPartitionV0, ListOffsetsRequestV0, ListOffsetsResponseV0, ListedPartitionV0, ListedTopicV0};
 use types::Timestamp;
 
 use crate::broker::Broker;
@@ -128,4 +129,57 @@ async fn find(partition: &Partition, timestamp: i64, isolation: Isolation) -> Re
         LATEST_TIERED => NONE,
         timestamp => partition.offset_for_timestamp(Timestamp(timestamp), isolation).await?.map_or(NONE, Found::from),
     })
+}
+
+/// Version 0, which is asked for several offsets of a partition and answers no timestamps.
+pub(crate) async fn handle_v0(broker: &Broker, context: &RequestContext, request: ListOffsetsRequestV0) -> ListOffsetsResponseV0 {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let name = &topic.name;
+        let lookups: Vec<_> = topic.partitions.iter().map(|wanted| list_before(broker, context, name, wanted)).collect();
+        let partitions = stream::iter(lookups).buffered(LOOKUPS_AT_ONCE).collect().await;
+        topics.push(ListedTopicV0 { name: topic.name, partitions });
+    }
+    ListOffsetsResponseV0 { topics }
+}
+
+async fn list_before(broker: &Broker, context: &RequestContext, topic: &str, wanted: &ListOffsetsPartitionV0) -> ListedPartitionV0 {
+    let find = async {
+        let topic = broker.topic_named(&broker.image(), topic)?;
+        let partition = broker.partition(&topic, wanted.partition_index)?;
+        offsets_before(&partition, wanted).await.map_err(|error| {
+            tracing::debug!(partition = %partition.id(), "offset lookup failed: {error}");
+            error_code::read(&error)
+        })
+    };
+    let (error_code, offsets) = match find.await {
+        Ok(offsets) => (ErrorCode::None, offsets),
+        Err(code) => {
+            broker.metrics.requests.error(context.header.api_key, code);
+            (code, Vec::new())
+        }
+    };
+    ListedPartitionV0 { partition_index: wanted.partition_index, error_code, offsets }
+}
+
+/// The offsets before a time, newest first. Kafka has one per segment that was not changed after that time, and the high watermark for
+/// the time from now on. Here segments come and go without a client's doing, so the log counts as two of them: one up to the first
+/// record that is as new as the timestamp, which is named by where it ends, and the log start. Nothing is listed where no record is
+/// older.
+async fn offsets_before(partition: &Partition, wanted: &ListOffsetsPartitionV0) -> Result<Vec<i64>, ReadError> {
+    let log_start = partition.refresh_log_start().await?;
+    let high_watermark = partition.readable_offsets()?.high_watermark;
+    let newest = match wanted.timestamp {
+        LATEST => high_watermark,
+        EARLIEST => log_start,
+        timestamp => match partition.offset_for_timestamp(Timestamp(timestamp), Isolation::ReadUncommitted).await? {
+            Some(first) if first.offset <= log_start => return Ok(Vec::new()),
+            Some(first) => first.offset,
+            None => high_watermark,
+        },
+    };
+    let mut offsets = vec![newest.0, log_start.0];
+    offsets.dedup();
+    offsets.truncate(usize::try_from(wanted.max_num_offsets).unwrap_or(0));
+    Ok(offsets)
 }

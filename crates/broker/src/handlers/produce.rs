@@ -1,9 +1,13 @@
 //! Produce: every batch is checked and appended before this returns, so that pipelined requests keep their order; the answer waits for
 //! the tickets. One bad partition never harms its neighbours.
+//!
+//! The message sets of old producers become batches first. That happens here too, on the connection's own thread: the order of appends
+//! is that of requests, and no more conversions run at a time than the runtime has threads.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use metadata_api::ClusterImage;
@@ -14,23 +18,26 @@ use protocol::messages::produce_response::{
 };
 use protocol::messages::{BrokerId, ProduceRequest, ProduceResponse, TopicName};
 use protocol::{ErrorCode, StrBytes};
-use records::{BatchHeader, RecordError, ValidationLimits};
+use records::{BatchHeader, RecordError, UpConversionLimits, ValidationLimits};
 use tokio::time::Instant;
 use types::{Timestamp, TopicId, TopicPartition};
 use uuid::Uuid;
 
 use super::metadata::endpoint_of;
 use crate::broker::Broker;
+use crate::down_conversion::MOST_GROWTH;
 use crate::error_code;
 use crate::session::RequestContext;
 use crate::throttle;
 use crate::topics::ServedTopic;
 
+/// The first version whose records are a batch (KIP-98); before, they are a message set.
+const FIRST_WITH_BATCHES: i16 = 3;
 /// The first version in which zstd may be used (KIP-110).
 const FIRST_WITH_ZSTD: i16 = 7;
 /// The first version that names topics by id (KIP-516).
 const FIRST_WITH_IDS: i16 = 13;
-/// Bound of what a compressed batch is opened to, where its header does not answer.
+/// Bound of what a compressed batch is opened to, where its header does not answer, and of what a message set is.
 const MAX_DECOMPRESSED: usize = 64 << 20;
 
 /// What the request led to; the appends are done.
@@ -123,7 +130,10 @@ impl Append<'_> {
             .broker
             .partition(topic, data.index)
             .map_err(|code| Failure::new(code, format!("partition {} is not served here", data.index)))?;
-        let batch = data.records.unwrap_or_default();
+        let mut batch = data.records.unwrap_or_default();
+        if self.context.header.version < FIRST_WITH_BATCHES {
+            batch = up_convert(batch, topic)?;
+        }
         let now = Timestamp(self.broker.clock.wall_ms());
         let header = self.validate(&batch, topic, now)?;
         let (bytes, records) = (batch.len() as u64, u64::from(header.records));
@@ -137,7 +147,7 @@ impl Append<'_> {
         Ok(appended)
     }
 
-    fn validate(&self, batch: &bytes::Bytes, topic: &ServedTopic, now: Timestamp) -> Result<BatchHeader, Failure> {
+    fn validate(&self, batch: &Bytes, topic: &ServedTopic, now: Timestamp) -> Result<BatchHeader, Failure> {
         let limits = ValidationLimits {
             max_message_bytes: topic.max_message_bytes,
             zstd: FIRST_WITH_ZSTD <= self.context.header.version,
@@ -153,6 +163,19 @@ impl Append<'_> {
             records: error.record_errors().to_vec(),
         })
     }
+}
+
+/// One batch of what an old producer sent. A batch is let through: as in Kafka, a client may be ahead of its version.
+fn up_convert(set: Bytes, topic: &ServedTopic) -> Result<Bytes, Failure> {
+    if BatchHeader::parse(&set).is_ok() {
+        return Ok(set);
+    }
+    if topic.max_message_bytes.saturating_mul(MOST_GROWTH) < set.len() {
+        let message = format!("message set of {} bytes exceeds max.message.bytes={} as a batch too", set.len(), topic.max_message_bytes);
+        return Err(Failure::new(ErrorCode::MessageTooLarge, message));
+    }
+    let limits = UpConversionLimits { max_decompressed_bytes: MAX_DECOMPRESSED };
+    records::up_convert(&set, &limits).map_err(|error| Failure::new(error_code::message_set(&error), error.to_string()))
 }
 
 fn silence(topics: Vec<TopicOutcome>) -> Produced {

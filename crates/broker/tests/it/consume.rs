@@ -65,11 +65,6 @@ async fn errors_and_wishes_that_need_no_waiting_are_answered_at_once() {
     assert_eq!((out.error_code, out.high_watermark, out.log_start_offset), (ErrorCode::OffsetOutOfRange.code(), 0, 0));
     let none = peer.ask(12, &fetch_request("t", &[(0, 0)]).with_max_wait_ms(i32::MAX).with_min_bytes(0)).await;
     assert_eq!(none.responses[0].partitions[0].error_code, 0);
-    let mut session = fetch_request("t", &[(0, 0)]);
-    session.session_epoch = 7;
-    assert_eq!(peer.ask(12, &session).await.error_code, ErrorCode::InvalidFetchSessionEpoch.code());
-    session.session_id = 99;
-    assert_eq!(peer.ask(12, &session).await.error_code, ErrorCode::FetchSessionIdNotFound.code());
 }
 
 #[tokio::test]

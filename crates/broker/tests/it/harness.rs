@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, Deps, ListenerOptions, Principal, Stage};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::Request;
+use kafka_protocol_3_9::messages as old_messages;
+use kafka_protocol_3_9::protocol::{Decodable, Encodable, Request as OldRequest};
 use metadata_api::{MetadataClient, PartitionVerdict};
+use parking_lot::Mutex;
 use partition::{Limits, Partitions, Published};
 use prometheus::Registry;
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -56,8 +59,12 @@ pub(crate) struct TestBroker {
     pub(crate) wal: Arc<MemoryWal>,
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) registry: Registry,
+    /// Stands still unless a test moves it.
+    pub(crate) clock: Arc<ManualClock>,
     /// What the broker is told of `wal.max.bytes`.
     pub(crate) log_fill_percent: Arc<AtomicU8>,
+    /// Partitions that the broker took over while it ran.
+    pub(crate) began_to_lead: Arc<Mutex<Vec<TopicPartition>>>,
     _tasks: Tasks,
 }
 
@@ -101,21 +108,24 @@ impl TestBroker {
         let registry = Registry::new();
         let log_fill_percent = Arc::new(AtomicU8::new(0));
         let fill = Arc::clone(&log_fill_percent);
+        let began_to_lead = Arc::default();
+        let began: Arc<Mutex<Vec<TopicPartition>>> = Arc::clone(&began_to_lead);
         let handle = Broker::start(Deps {
             partitions: Arc::clone(&partitions),
             metadata: Arc::clone(&metadata) as Arc<dyn MetadataClient>,
-            clock,
+            clock: clock.clone(),
             random: Random::seeded(1),
             listeners: vec![listener],
             options,
             registry: registry.clone(),
             log_fill: Arc::new(move || f64::from(fill.load(Ordering::Relaxed)) / 100.0),
             flusher: Arc::new(NoFlusher),
+            began_to_lead: Arc::new(move |state| began.lock().push(state.partition)),
             tasks: tasks.clone(),
         })
         .await
         .unwrap();
-        Self { handle, address, metadata, partitions, wal, store, registry, log_fill_percent, _tasks: tasks }
+        Self { handle, address, metadata, partitions, wal, store, registry, clock, log_fill_percent, began_to_lead, _tasks: tasks }
     }
 
     /// Moves all that the write-ahead log holds of a partition into an object: uploaded, published, trimmed.
@@ -173,9 +183,14 @@ impl TestBroker {
         TopicId(answer.topics[0].topic_id)
     }
 
+    /// All metrics as they are served.
+    pub(crate) fn metrics_text(&self) -> String {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap()
+    }
+
     /// A metric's sample, found by how its line begins.
     pub(crate) fn metric(&self, line: &str) -> f64 {
-        let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        let text = self.metrics_text();
         let found = text.lines().find_map(|candidate| candidate.strip_prefix(line)?.trim().parse().ok());
         found.unwrap_or_else(|| panic!("no sample {line} in\n{text}"))
     }
@@ -217,6 +232,35 @@ impl Peer {
     pub(crate) async fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         let correlation = self.send(version, request).await;
         self.receive::<R>(version, correlation).await
+    }
+
+    /// As [`Self::send`], in a version that only the older kafka-protocol has.
+    pub(crate) async fn send_old<R: OldRequest>(&mut self, version: i16, request: &R) -> i32 {
+        self.next_correlation += 1;
+        let header = old_messages::RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_correlation_id(self.next_correlation);
+        let mut frame = BytesMut::from(&[0; 4][..]);
+        header.encode(&mut frame, R::header_version(version)).unwrap();
+        request.encode(&mut frame, version).unwrap();
+        let length = u32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        self.stream.write_all(&frame).await.unwrap();
+        self.next_correlation
+    }
+
+    pub(crate) async fn receive_old<R: OldRequest>(&mut self, version: i16, correlation: i32) -> R::Response {
+        let mut frame = self.receive_frame().await;
+        assert_eq!(frame.split_to(4), correlation.to_be_bytes()[..]);
+        let answer = R::Response::decode(&mut frame, version).unwrap();
+        assert!(frame.is_empty());
+        answer
+    }
+
+    pub(crate) async fn ask_old<R: OldRequest>(&mut self, version: i16, request: &R) -> R::Response {
+        let correlation = self.send_old(version, request).await;
+        self.receive_old::<R>(version, correlation).await
     }
 
     /// Whether the broker closes the connection without another answer.

@@ -171,12 +171,48 @@ async fn connections_above_the_limits_are_closed_and_places_come_back() {
     first.ask(0, &ApiVersionsRequest::default()).await;
     second.ask(0, &ApiVersionsRequest::default()).await;
     assert!(broker.connect().await.is_closed().await);
-    assert_eq!(broker.metric("siltstone_connections_refused_total"), 1.0);
+    assert_eq!(broker.metric("siltstone_connections_refused_total{reason=\"max_connections_per_ip\"}"), 1.0);
+    assert_eq!(broker.metric("siltstone_connections_refused_total{reason=\"max_connections\"}"), 0.0);
+    assert_eq!(broker.metric("siltstone_connections_accepted_total"), 2.0);
     drop(first);
     while broker.metric("siltstone_connections") != 1.0 {
         tokio::task::yield_now().await;
     }
     still_serves(&broker).await;
+}
+
+#[tokio::test]
+async fn a_connection_above_the_total_is_refused_for_that() {
+    let broker = TestBroker::start_with(|options| options.max_connections = 1, MemoryOptions::default()).await;
+    let mut only = broker.connect().await;
+    only.ask(0, &ApiVersionsRequest::default()).await;
+    assert!(broker.connect().await.is_closed().await);
+    assert_eq!(broker.metric("siltstone_connections_refused_total{reason=\"max_connections\"}"), 1.0);
+}
+
+/// Waits until one connection was closed for `reason`.
+async fn closed(broker: &TestBroker, reason: &str) {
+    let line = format!("siltstone_connections_closed_total{{reason=\"{reason}\"}} 1");
+    let counted = async {
+        while !broker.metrics_text().contains(&line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, counted).await.unwrap_or_else(|_| panic!("no {line}"));
+}
+
+#[tokio::test]
+async fn connections_are_counted_by_what_ended_them() {
+    let impatient = TestBroker::start_with(|options| options.max_idle = Duration::from_millis(20), MemoryOptions::default()).await;
+    assert!(impatient.connect().await.is_closed().await);
+    closed(&impatient, "idle").await;
+    let broker = TestBroker::start().await;
+    let mut wrong = broker.connect().await;
+    wrong.stream.write_all(&frame(b"\x03\xe7\x00\x00\x00\x00\x00\x01\xff\xff")).await.unwrap();
+    assert!(wrong.is_closed().await);
+    closed(&broker, "refused").await;
+    drop(broker.connect().await);
+    closed(&broker, "peer").await;
 }
 
 /// Valid frames of many kinds, without their lengths.

@@ -9,13 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metadata_api::{
     AdvanceLogStart, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, Endpoint, HeartbeatAnswer,
-    HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PublishAnswer, PublishRequest, RegisterBroker, Registration,
-    SegmentPage, TopicCreated, TopicImage,
+    HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PublishAnswer, PublishRequest, RegisterBroker,
+    Registration, SegmentPage, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, LeaderEpoch, Offset, ProducerId, Revision, SegmentRef, Timestamp, TopicId, TopicPartition, WalId,
+    BrokerEpoch, BrokerId, ClusterId, LeaderEpoch, Offset, ProducerId, ProducerWindows, Revision, SegmentRef, Timestamp, TopicId,
+    TopicPartition, WalId,
 };
 
 pub(crate) struct FakeMetadata {
@@ -30,6 +31,8 @@ pub(crate) struct FakeMetadata {
     pub(crate) away: AtomicBool,
 }
 
+/// Where a partition goes on after an unclean election.
+pub(crate) const ELECTED_AT: i64 = 1 << 32;
 /// The epoch that every partition is led in.
 pub(crate) const LEADER_EPOCH: i32 = 3;
 
@@ -173,6 +176,29 @@ impl MetadataClient for FakeMetadata {
         self.segments(partition, Offset::ZERO, 1).await
     }
 
+    async fn partition_states(
+        &self,
+        broker: BrokerId,
+        _: BrokerEpoch,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<Vec<PartitionState>, MetadataError> {
+        self.check()?;
+        let image = self.image.borrow().clone();
+        let led = partitions.into_iter().filter_map(|partition| {
+            let found = image.partition(partition).filter(|found| found.leader == Some(broker))?;
+            Some(PartitionState {
+                partition,
+                leader_epoch: found.leader_epoch,
+                epochs: Vec::new(),
+                log_start: Offset(ELECTED_AT),
+                next_offset: Offset(ELECTED_AT),
+                durability: found.durability,
+                producers: ProducerWindows::default(),
+            })
+        });
+        Ok(led.collect())
+    }
+
     async fn register_broker(&self, _: RegisterBroker) -> Result<Registration, MetadataError> {
         unreachable!("the broker under test is registered")
     }
@@ -224,7 +250,10 @@ impl MetadataClient for FakeMetadata {
     async fn elect_unclean(&self, partitions: Vec<TopicPartition>) -> Result<Revision, MetadataError> {
         self.check()?;
         for partition in partitions {
-            self.change_partition(partition, |partition| partition.leader = Some(BrokerId(2)));
+            self.change_partition(partition, |partition| {
+                partition.leader = Some(BrokerId(1));
+                partition.leader_epoch.0 += 1;
+            });
         }
         Ok(self.image.borrow().revision)
     }

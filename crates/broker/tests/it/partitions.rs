@@ -16,6 +16,7 @@ use protocol::messages::{
 use types::TopicPartition;
 
 use crate::harness::{Peer, TestBroker, batch, sequenced_batch, text};
+use crate::metadata::ELECTED_AT;
 
 fn growth(name: &str, count: i32) -> CreatePartitionsTopic {
     CreatePartitionsTopic::default().with_name(TopicName(text(name))).with_count(count).with_assignments(None)
@@ -120,7 +121,11 @@ async fn an_unclean_election_opens_what_waits_for_a_lost_log_and_nothing_else() 
     let not_available = ErrorCode::PreferredLeaderNotAvailable.code();
     assert_eq!(elect(&mut peer, 0, Some(("t", vec![0, 1, 2]))).await, [(0, not_needed), (1, not_available), (2, unknown)]);
     assert_eq!(elect(&mut peer, 0, None).await, [(1, not_available)]);
+    assert_eq!(peer.produce("t", 1, batch(&["early"])).await.error_code, ErrorCode::NotLeaderOrFollower.code());
     assert_eq!(elect(&mut peer, 1, Some(("t", vec![0, 1, 1]))).await, [(0, not_needed), (1, 0)]);
+    let appended = peer.produce("t", 1, batch(&["at once"])).await;
+    assert_eq!((appended.error_code, appended.base_offset), (0, ELECTED_AT));
+    assert_eq!(*broker.began_to_lead.lock(), [TopicPartition::new(id, 1)]);
     assert_eq!(elect(&mut peer, 1, None).await, []);
     assert_eq!(elect(&mut peer, 1, Some(("none", vec![0]))).await, [(0, unknown)]);
     let answer = peer.ask(2, &ElectLeadersRequest::default().with_election_type(7)).await;

@@ -130,6 +130,14 @@ impl proto::metadata_server::Metadata for Handler {
         revision(expect_answer!(self, Command::ElectUnclean(partitions), Answer::Revision))
     }
 
+    async fn partition_states(&self, request: Request<proto::PartitionStatesRequest>) -> Reply<proto::PartitionStatesResponse> {
+        let proto::PartitionStatesRequest { broker, epoch, partitions } = request.into_inner();
+        let (broker, epoch) = (BrokerId(broker), BrokerEpoch(epoch));
+        let partitions = partitions.into_iter().map(TryInto::try_into).collect::<Result<_, _>>().map_err(malformed)?;
+        let answer = expect_answer!(self, Command::PartitionStates { broker, epoch, partitions }, Answer::PartitionStates);
+        Ok(Response::new(proto::PartitionStatesResponse { partitions: answer.iter().map(Into::into).collect() }))
+    }
+
     async fn segments(&self, request: Request<proto::SegmentsRequest>) -> Reply<proto::SegmentPage> {
         let proto::SegmentsRequest { partition, from, limit } = request.into_inner();
         let partition = required(partition, "partition").and_then(TryInto::try_into).map_err(malformed)?;

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use metadata_api::{
-    AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, PublishAnswer, PublishRequest,
-    RegisterBroker, Registration, SegmentPage, TopicCreated,
+    AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, PartitionState, PublishAnswer,
+    PublishRequest, RegisterBroker, Registration, SegmentPage, TopicCreated,
 };
 use types::{BrokerEpoch, BrokerId, ObjectKey, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
 
@@ -37,6 +37,11 @@ pub(crate) enum Command {
     AlterTopicConfigs(AlterTopicConfigs),
     AdvanceLogStart(AdvanceLogStart),
     ElectUnclean(Vec<TopicPartition>),
+    PartitionStates {
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        partitions: Vec<TopicPartition>,
+    },
     AllocateProducerIds {
         count: u32,
     },
@@ -69,6 +74,7 @@ pub(crate) enum Answer {
     Publish(PublishAnswer),
     TopicCreated(TopicCreated),
     LogStart(Offset),
+    PartitionStates(Vec<PartitionState>),
     Page(SegmentPage),
     ProducerIds(Range<ProducerId>),
 }

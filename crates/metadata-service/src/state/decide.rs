@@ -79,6 +79,7 @@ pub(crate) fn decide(state: &State, rules: &Rules, command: &Command, now: Times
         Command::AlterTopicConfigs(request) => topics::alter(state, request).into(),
         Command::AdvanceLogStart(request) => advance_log_start(state, rules, request, now).into(),
         Command::ElectUnclean(partitions) => elect_unclean(state, partitions).into(),
+        Command::PartitionStates { broker, epoch, partitions } => partition_states(state, *broker, *epoch, partitions).into(),
         Command::AllocateProducerIds { count } => allocate_producer_ids(state, *count).into(),
         Command::Segments { partition, from, limit } => page(state, *partition, |found, page| {
             let limit = (*limit).clamp(1, MAX_PAGE) as usize;
@@ -265,6 +266,15 @@ fn elect_unclean(state: &State, partitions: &[TopicPartition]) -> Result<Decisio
         return Ok(Decision::answer(Answer::Revision(state.revision)));
     }
     Ok(Decision::revision_of(state, Event::PartitionsElected { partitions: elected }))
+}
+
+fn partition_states(state: &State, id: BrokerId, epoch: BrokerEpoch, partitions: &[TopicPartition]) -> Result<Decision, MetadataError> {
+    let broker = unfenced(state, id, epoch)?;
+    let led = partitions.iter().filter_map(|partition| {
+        let found = state.partition(*partition)?;
+        (found.owner == broker.wal && found.leader == id).then(|| found.state(*partition))
+    });
+    Ok(Decision::answer(Answer::PartitionStates(led.collect())))
 }
 
 fn allocate_producer_ids(state: &State, count: u32) -> Result<Decision, MetadataError> {

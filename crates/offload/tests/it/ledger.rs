@@ -342,6 +342,9 @@ impl MetadataClient for Ledger {
     async fn elect_unclean(&self, _: Vec<TopicPartition>) -> Result<Revision, MetadataError> {
         unreachable!()
     }
+    async fn partition_states(&self, _: BrokerId, _: BrokerEpoch, _: Vec<TopicPartition>) -> Result<Vec<PartitionState>, MetadataError> {
+        unreachable!()
+    }
     async fn segments(&self, _: TopicPartition, _: Offset, _: u32) -> Result<SegmentPage, MetadataError> {
         unreachable!()
     }

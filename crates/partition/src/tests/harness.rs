@@ -475,6 +475,10 @@ impl MetadataClient for FakeMetadata {
         unused()
     }
 
+    async fn partition_states(&self, _: BrokerId, _: BrokerEpoch, _: Vec<TopicPartition>) -> Result<Vec<PartitionState>, MetadataError> {
+        unused()
+    }
+
     async fn segments(&self, partition: TopicPartition, from: Offset, limit: u32) -> Result<SegmentPage, MetadataError> {
         Ok(self.page(partition, |segments| {
             let first = segments.partition_point(|segment| segment.end <= from);

@@ -21,11 +21,13 @@ use kafka_protocol::messages::{
     alter_configs_response, describe_producers_response, describe_topic_partitions_response, incremental_alter_configs_response,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
+use kafka_protocol_3_9::messages as oracle;
+use kafka_protocol_3_9::protocol::Decodable;
 
 use super::*;
 use crate::client::decode_response;
 use crate::fetch_response::{FetchedPartition, FetchedTopic};
-use crate::{ApiKey, FetchResponse};
+use crate::{ApiKey, FetchResponse, ListedPartitionV0, ListedTopicV0};
 
 fn text(text: &'static str) -> StrBytes {
     StrBytes::from_static_str(text)
@@ -306,6 +308,41 @@ fn read_back<R: Request>(version: i16, body: ResponseBody) -> R::Response {
     decode_response::<R>(version, Bytes::from(frame).slice(4..)).unwrap()
 }
 
+/// The first version that kafka-protocol reads; the ones before are `legacy`'s.
+fn first_of_kafka_protocol(api: ApiKey) -> i16 {
+    match api {
+        ApiKey::Produce => 3,
+        ApiKey::Fetch => 4,
+        ApiKey::ListOffsets | ApiKey::DeleteTopics => 1,
+        ApiKey::CreateTopics => 2,
+        _ => api.versions().min,
+    }
+}
+
+/// How many topics an earlier kafka-protocol reads from an answer in one of those versions.
+fn topics_read_by_oracle(api: ApiKey, version: i16, body: ResponseBody) -> usize {
+    let body = match body {
+        ResponseBody::ListOffsets(_) => ResponseBody::ListOffsetsV0(ListOffsetsResponseV0 {
+            topics: vec![ListedTopicV0 {
+                name: topic_name(),
+                partitions: vec![ListedPartitionV0 { partition_index: 1, error_code: ErrorCode::None, offsets: vec![4] }],
+            }],
+        }),
+        other => other,
+    };
+    let mut answer = Bytes::from(encode_response(77, version, body).unwrap().concat()).slice(8..);
+    let topics = match api {
+        ApiKey::Produce => oracle::ProduceResponse::decode(&mut answer, version).unwrap().responses.len(),
+        ApiKey::Fetch => oracle::FetchResponse::decode(&mut answer, version).unwrap().responses.len(),
+        ApiKey::ListOffsets => oracle::ListOffsetsResponse::decode(&mut answer, version).unwrap().topics.len(),
+        ApiKey::CreateTopics => oracle::CreateTopicsResponse::decode(&mut answer, version).unwrap().topics.len(),
+        ApiKey::DeleteTopics => oracle::DeleteTopicsResponse::decode(&mut answer, version).unwrap().responses.len(),
+        other => panic!("{other:?} has no versions of the past"),
+    };
+    assert!(answer.is_empty());
+    topics
+}
+
 #[test]
 fn every_advertised_version_encodes_a_response_with_every_field_set() {
     for &api in ApiKey::ALL {
@@ -313,6 +350,7 @@ fn every_advertised_version_encodes_a_response_with_every_field_set() {
         for version in range.min..=range.max {
             let body = full_body(api);
             match api {
+                api if version < first_of_kafka_protocol(api) => assert_eq!(topics_read_by_oracle(api, version, body), 1),
                 ApiKey::Produce => assert_eq!(read_back::<ProduceRequest>(version, body).responses.len(), 1),
                 ApiKey::Fetch => assert_eq!(read_back::<FetchRequest>(version, body).responses.len(), 1),
                 ApiKey::ListOffsets => assert_eq!(read_back::<ListOffsetsRequest>(version, body).topics.len(), 1),
@@ -374,6 +412,26 @@ fn fields_stay_in_the_versions_that_have_them() {
     let describe_cluster = |version| read_back::<DescribeClusterRequest>(version, full_body(ApiKey::DescribeCluster));
     assert_eq!((describe_cluster(0).endpoint_type, describe_cluster(1).endpoint_type), (1, 2));
     assert_eq!((describe_cluster(1).brokers[0].is_fenced, describe_cluster(2).brokers[0].is_fenced), (false, true));
+}
+
+#[test]
+fn a_storage_error_is_told_to_clients_that_know_it_and_as_a_moved_leader_to_others() {
+    let storage = ErrorCode::KafkaStorageError;
+    let moved = ErrorCode::NotLeaderOrFollower.code();
+    for version in 3..=12 {
+        let partition = PartitionProduceResponse::default().with_error_code(storage.code());
+        let topic = TopicProduceResponse::default().with_name(topic_name()).with_partition_responses(vec![partition]);
+        let answer = read_back::<ProduceRequest>(version, ResponseBody::Produce(ProduceResponse::default().with_responses(vec![topic])));
+        let expected = if version <= 3 { moved } else { storage.code() };
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, expected, "Produce {version}");
+    }
+    for version in 4..=12 {
+        let topic = FetchedTopic { partitions: vec![FetchedPartition::failed(0, storage)], ..FetchedTopic::default() };
+        let answer =
+            read_back::<FetchRequest>(version, ResponseBody::Fetch(FetchResponse { topics: vec![topic], ..FetchResponse::default() }));
+        let expected = if version <= 5 { moved } else { storage.code() };
+        assert_eq!(answer.responses[0].partitions[0].error_code, expected, "Fetch {version}");
+    }
 }
 
 #[test]

@@ -10,7 +10,9 @@ use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::*;
-use protocol::{ApiKey, Request, StrBytes};
+use protocol::{ApiKey, ListOffsetsPartitionV0, ListOffsetsRequestV0, ListOffsetsTopicV0, Request, StrBytes};
+
+use crate::legacy;
 
 use crate::draw_admin;
 
@@ -88,14 +90,21 @@ pub(crate) fn request(draw: &mut Draw, api: ApiKey, version: i16) -> (Request, B
     macro_rules! framed {
         ($variant:ident, $body:expr) => {{
             let body = $body;
-            let client_id = draw.maybe(Draw::text);
-            let frame = encode_request(draw.i32(), client_id, version, &body).unwrap();
-            (Request::$variant(body), frame.slice(4..))
+            let (client_id, correlation_id) = (draw.maybe(Draw::text), draw.i32());
+            let request = Request::$variant(body.clone());
+            let frame = legacy::frame(&request, version, correlation_id, client_id.as_deref())
+                .unwrap_or_else(|| encode_request(correlation_id, client_id, version, &body).unwrap().slice(4..));
+            (request, frame)
         }};
     }
     match api {
         ApiKey::Produce => framed!(Produce, produce(draw, version)),
         ApiKey::Fetch => framed!(Fetch, fetch(draw, version)),
+        ApiKey::ListOffsets if version < 1 => {
+            let request = Request::ListOffsetsV0(list_offsets_v0(draw));
+            let frame = legacy::frame(&request, version, draw.i32(), None).unwrap();
+            (request, frame)
+        }
         ApiKey::ListOffsets => framed!(ListOffsets, list_offsets(draw, version)),
         ApiKey::Metadata => framed!(Metadata, metadata(draw, version)),
         ApiKey::FindCoordinator => framed!(FindCoordinator, find_coordinator(draw, version)),
@@ -137,11 +146,10 @@ fn produce(draw: &mut Draw, version: i16) -> ProduceRequest {
         }
         tagged!(draw, flexible, topic)
     });
-    let request = ProduceRequest::default()
-        .with_transactional_id(draw.maybe(|draw| TransactionalId(draw.text())))
-        .with_acks(draw.number() as i16)
-        .with_timeout_ms(draw.i32())
-        .with_topic_data(topics);
+    let mut request = ProduceRequest::default().with_acks(draw.number() as i16).with_timeout_ms(draw.i32()).with_topic_data(topics);
+    if 3 <= version {
+        request.transactional_id = draw.maybe(|draw| TransactionalId(draw.text()));
+    }
     tagged!(draw, flexible, request)
 }
 
@@ -157,12 +165,14 @@ fn fetch(draw: &mut Draw, version: i16) -> FetchRequest {
         }
         tagged!(draw, flexible, topic)
     });
-    let mut request = FetchRequest::default()
-        .with_max_wait_ms(draw.i32())
-        .with_min_bytes(draw.i32())
-        .with_max_bytes(draw.i32())
-        .with_isolation_level(draw.number() as i8)
-        .with_topics(topics);
+    let mut request =
+        FetchRequest::default().with_max_wait_ms(draw.i32()).with_min_bytes(draw.i32()).with_max_bytes(i32::MAX).with_topics(topics);
+    if 3 <= version {
+        request.max_bytes = draw.i32();
+    }
+    if 4 <= version {
+        request.isolation_level = draw.number() as i8;
+    }
     if version <= 14 {
         request.replica_id = BrokerId(draw.i32());
     } else if draw.chance() {
@@ -234,6 +244,19 @@ fn list_offsets(draw: &mut Draw, version: i16) -> ListOffsetsRequest {
     tagged!(draw, flexible, request)
 }
 
+fn list_offsets_v0(draw: &mut Draw) -> ListOffsetsRequestV0 {
+    let topics = draw.list(|draw| {
+        let name = draw.topic();
+        let partitions = draw.list(|draw| ListOffsetsPartitionV0 {
+            partition_index: draw.i32(),
+            timestamp: draw.number() as i64,
+            max_num_offsets: draw.i32(),
+        });
+        ListOffsetsTopicV0 { name, partitions }
+    });
+    ListOffsetsRequestV0 { replica_id: draw.i32(), topics }
+}
+
 fn metadata(draw: &mut Draw, version: i16) -> MetadataRequest {
     let flexible = 9 <= version;
     let topics = draw.list(|draw| {
@@ -298,7 +321,8 @@ fn create_topics(draw: &mut Draw, version: i16) -> CreateTopicsRequest {
             .with_configs(configs);
         tagged!(draw, flexible, topic)
     });
-    let request = CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(draw.i32()).with_validate_only(draw.chance());
+    let request =
+        CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(draw.i32()).with_validate_only(1 <= version && draw.chance());
     tagged!(draw, flexible, request)
 }
 

@@ -79,6 +79,18 @@ fn a_null_where_a_value_is_required_is_refused() {
 }
 
 #[test]
+fn a_structure_is_there_or_null_and_nothing_else() {
+    let body = |present: u8| [b"\x01\0\0\0\x05", &[present][..], b"\0"].concat();
+    for present in [0, 2, 0x7f] {
+        let error = body_error(ApiKey::DescribeTopicPartitions, 0, &body(present));
+        assert_eq!(error, MalformedError::Length { position: 6, length: i64::from(present) });
+    }
+    for null in [0x80, 0xff] {
+        decode_within_bounds(frame(ApiKey::DescribeTopicPartitions, 0, &body(null))).unwrap();
+    }
+}
+
+#[test]
 fn a_string_that_is_not_utf_8_is_refused() {
     assert_eq!(body_error(ApiKey::FindCoordinator, 0, b"\x00\x02\xc3\x28"), MalformedError::NotUtf8 { position: 2 });
 }

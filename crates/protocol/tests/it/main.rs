@@ -5,4 +5,5 @@ mod counting;
 mod draw;
 mod draw_admin;
 mod hostile;
+mod legacy;
 mod valid;

@@ -59,9 +59,7 @@ fn the_reference_page_lists_what_is_served() {
             Some(format!("{key} {} {}", cells.next()?, cells.next()?))
         })
         .collect();
-    let served: Vec<String> = ApiKey::ALL
-        .iter()
-        .map(|api| format!("{} {} {}-{}", api.key(), api.name(), api.versions().min, api.versions().max))
-        .collect();
+    let served: Vec<String> =
+        ApiKey::ALL.iter().map(|api| format!("{} {} {}-{}", api.key(), api.name(), api.versions().min, api.versions().max)).collect();
     assert_eq!(listed, served);
 }

@@ -216,6 +216,12 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "How long an idle idempotent producer is remembered.",
     },
     Key { name: "fetch.max.bytes", default: "57671680", kind: Kind::Bytes { min: 1024 }, doc: "Most that one fetch answers." },
+    Key {
+        name: "max.incremental.fetch.session.cache.slots",
+        default: "1000",
+        kind: COUNT,
+        doc: "Consumers whose partitions are remembered between fetches (KIP-227), so that they need not name them every time; 0 for none.",
+    },
     Key { name: "socket.request.max.bytes", default: "104857600", kind: Kind::Bytes { min: 1024 }, doc: "Largest request." },
     Key {
         name: "connections.max.idle.ms",
@@ -327,7 +333,6 @@ pub(crate) const KAFKA_ONLY: &[&str] = &[
     "log.segment.bytes",
     "max.connection.creation.rate",
     "max.connections.per.ip.overrides",
-    "max.incremental.fetch.session.cache.slots",
     "max.request.partition.size.limit",
     "metadata.log.dir",
     "metadata.log.max.record.bytes.between.snapshots",

@@ -114,6 +114,7 @@ pub(crate) struct TopicDefaults {
 pub(crate) struct RequestLimits {
     pub(crate) max_request_bytes: u64,
     pub(crate) fetch_max_bytes: u64,
+    pub(crate) fetch_session_slots: u32,
     /// `None`: never.
     pub(crate) max_idle: Option<Duration>,
     pub(crate) max_connections: u32,
@@ -192,6 +193,7 @@ impl Config {
             requests: RequestLimits {
                 max_request_bytes: u64_of(raw, "socket.request.max.bytes"),
                 fetch_max_bytes: u64_of(raw, "fetch.max.bytes"),
+                fetch_session_slots: u32_of(raw, "max.incremental.fetch.session.cache.slots"),
                 max_idle: u64::try_from(i64_of(raw, "connections.max.idle.ms")).ok().map(Duration::from_millis),
                 max_connections: u32_of(raw, "max.connections"),
                 max_connections_per_ip: u32_of(raw, "max.connections.per.ip"),

@@ -133,15 +133,16 @@ async fn t28_every_call_ends_within_its_deadline() {
         async { client.advance_log_start(advance).await.err() },
         async { client.elect_unclean(vec![partition]).await.err() },
         async { client.allocate_producer_ids(1).await.err() },
+        async { client.partition_states(BrokerId(1), epoch, vec![partition]).await.err() },
         async { client.segments(partition, Offset(0), 1).await.err() },
         async { client.segment_at(partition, Timestamp(0)).await.err() },
         async { client.segment_of_max_timestamp(partition).await.err() },
     );
     let unknown = |err: Option<MetadataError>| assert!(matches!(err, Some(MetadataError::Unknown { .. })), "{err:?}");
     let unavailable = |err: Option<MetadataError>| assert!(matches!(err, Some(MetadataError::Unavailable { .. })), "{err:?}");
-    let (a, b, c, d, e, f, g, h, i, j, k, l, m) = calls;
+    let (a, b, c, d, e, f, g, h, i, j, k, l, m, n) = calls;
     [a, b, c, d, e, f, g, h, i, j].into_iter().for_each(unknown);
-    [k, l, m].into_iter().for_each(unavailable);
+    [k, l, m, n].into_iter().for_each(unavailable);
     assert_eq!(started.elapsed(), machine.options.deadline * 2);
 }
 

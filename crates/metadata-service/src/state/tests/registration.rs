@@ -217,6 +217,14 @@ fn r18_an_unclean_election_leaves_a_gap_and_the_history_begins_at_the_published_
     assert_eq!(answer.verdicts, [not_owned(1)]);
     let answer = world.publish(world.next_publish_of(2, 1, &[(partition(1, 0), next, next + 5)])).unwrap();
     assert_eq!(answer.verdicts, [accepted(next + 5)]);
+    let epoch = world.state.brokers[&BrokerId(2)].epoch;
+    let partitions = vec![partition(1, 0), partition(1, 1), partition(1, 7)];
+    let states = world.run(Command::PartitionStates { broker: BrokerId(2), epoch, partitions: partitions.clone() });
+    let Ok(Answer::PartitionStates(states)) = states else { panic!("{states:?}") };
+    let told: Vec<_> = states.iter().map(|state| (state.partition, state.leader_epoch, state.next_offset)).collect();
+    assert_eq!(told, [(partition(1, 0), LeaderEpoch(1), Offset(next + 5))], "only what it leads");
+    let fenced = world.run(Command::PartitionStates { broker: BrokerId(2), epoch: BrokerEpoch(epoch.0 - 1), partitions });
+    assert!(matches!(fenced, Err(MetadataError::Fenced { .. })), "{fenced:?}");
     assert_eq!(world.run(elect(7)), Err(MetadataError::UnknownPartition { topic: topic(1), partition: 7 }));
 }
 
