@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use types::{TopicId, TopicPartition};
 
+use crate::client_quota::ClientQuota;
 use crate::connection::Limits;
 use crate::dispatch::Dispatch;
 use crate::fetch_session::FetchSessions;
@@ -71,6 +72,8 @@ pub struct Broker {
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch_sessions: Arc<FetchSessions>,
+    pub(crate) producer_quota: ClientQuota,
+    pub(crate) consumer_quota: ClientQuota,
     /// Budget for answers.
     pub(crate) answers: Arc<MemoryBudget>,
     pub(crate) metrics: BrokerMetrics,
@@ -108,6 +111,8 @@ impl Broker {
             leadership,
             producer_ids: ProducerIds::new(),
             fetch_sessions,
+            producer_quota: ClientQuota::new(options.producer_bytes_per_second),
+            consumer_quota: ClientQuota::new(options.consumer_bytes_per_second),
             answers,
             metrics: BrokerMetrics::new(&registry)?,
             partitions,

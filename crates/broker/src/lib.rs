@@ -21,6 +21,7 @@ mod session;
 mod dispatch;
 mod handlers;
 
+mod client_quota;
 mod fetch_session;
 mod fetch_wait;
 mod producer_ids;

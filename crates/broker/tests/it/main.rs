@@ -10,5 +10,6 @@ mod harness;
 mod hostile;
 mod metadata;
 mod produce;
+mod quotas;
 mod sessions;
 mod versions;
