@@ -13,8 +13,8 @@ use protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest, DescribeClust
 use crate::client::{address, topic_name};
 use crate::{Client, ClientError, Connection, TopicMetadata};
 
-/// How long a broker may take over a topic's creation or deletion, in milliseconds.
-const TOPIC_TIMEOUT_MS: i32 = 30_000;
+/// How long a broker may take over a change of topics, in milliseconds.
+pub(crate) const TOPIC_TIMEOUT_MS: i32 = 30_000;
 
 /// A topic to be created.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -222,6 +222,7 @@ impl ListedOffset {
     }
 }
 
-fn text(text: &str) -> StrBytes {
+/// `text` as the protocol carries it.
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }

@@ -119,6 +119,11 @@ impl Consumer {
         Self { client, topic: topic.to_owned(), options, positions, high_watermarks: BTreeMap::new() }
     }
 
+    /// Reads a partition no longer.
+    pub fn unassign(&mut self, partition: i32) {
+        self.positions.remove(&partition);
+    }
+
     /// The offset to be read next, by partition.
     pub fn positions(&self) -> &BTreeMap<i32, i64> {
         &self.positions

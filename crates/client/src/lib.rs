@@ -4,6 +4,7 @@
 //! [`Client`] finds brokers and leaders. [`Producer`] and [`Consumer`] are made from it; administration is on it.
 
 mod admin;
+mod alter;
 mod client;
 mod connection;
 mod consumer;
@@ -13,10 +14,12 @@ mod producer;
 mod retry;
 
 pub use admin::{BrokerInfo, ClusterDescription, ListedOffset, NewTopic, OffsetSpec};
+pub use alter::{ConfigChange, TopicConfigEntry};
 pub use client::{Client, ClientOptions, PartitionMetadata, TopicMetadata};
 pub use connection::{Answer, Connection, ConnectionOptions};
 pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, OutOfRange};
 pub use error::ClientError;
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Acks, Delivery, Producer, ProducerOptions, ProducerRecord, RecordMetadata};
+pub use protocol::ErrorCode;
 pub use records::{Codec, RecordHeader};

@@ -24,4 +24,4 @@ pub use error::ObjectError;
 pub use index::{Index, IndexEntry};
 pub use summary::{INDEX_INTERVAL_BYTES, LayoutFault};
 pub use trailer::{TRAILER_BYTES, Trailer};
-pub use verify::verify;
+pub use verify::{contents, verify};

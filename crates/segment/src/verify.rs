@@ -1,4 +1,4 @@
-//! Checks a whole object against itself, for `store check`.
+//! Reads a whole object, for `segment dump`, and checks it against itself, for `store check`.
 
 use bytes::Bytes;
 use records::batches;
@@ -13,16 +13,21 @@ use crate::trailer::{Trailer, check_head};
 /// Checks every byte of `object`: head, trailer, footer, the checksum of every segment and of every batch, and that index and
 /// footer say of the batches what the batches say.
 pub fn verify(object: &Bytes) -> Result<ObjectContents, ObjectError> {
+    let contents = contents(object)?;
+    for entry in &contents.segments {
+        verify_segment(object, entry)?;
+    }
+    Ok(contents)
+}
+
+/// What the whole `object` says of itself. Its segments lie inside it; their bytes are not looked at.
+pub fn contents(object: &Bytes) -> Result<ObjectContents, ObjectError> {
     check_head(object)?;
     let trailer = Trailer::parse(object)?;
     if trailer.object_bytes != object.len() as u64 {
         return Err(ObjectError::Short { part: "object", needed: trailer.object_bytes, found: object.len() as u64 });
     }
-    let contents = ObjectContents::parse(&slice(object, trailer.footer_range()), &trailer)?;
-    for entry in &contents.segments {
-        verify_segment(object, entry)?;
-    }
-    Ok(contents)
+    ObjectContents::parse(&slice(object, trailer.footer_range()), &trailer)
 }
 
 fn verify_segment(object: &Bytes, entry: &SegmentEntry) -> Result<(), ObjectError> {

@@ -15,6 +15,7 @@ mod whereabouts;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Layers, Raw};
@@ -31,7 +32,7 @@ struct CommandLine {
 enum Command {
     /// Run a broker and its metadata service in one process
     Serve(Settings),
-    /// Create, list, describe and delete topics
+    /// Create, list, describe, alter and delete topics
     #[command(subcommand)]
     Topic(commands::topic::Command),
     /// Write lines from standard input or a file into a topic
@@ -41,6 +42,9 @@ enum Command {
     /// Look at what lies in the store
     #[command(subcommand)]
     Segment(commands::segment::Command),
+    /// Check the store against the metadata
+    #[command(subcommand)]
+    Store(commands::store::Command),
     /// Look at and repair a write-ahead log
     #[command(subcommand)]
     Wal(commands::wal::Command),
@@ -123,12 +127,21 @@ const EXIT_WAL_STOPPED: u8 = 3;
 const EXIT_WAL_DAMAGED: u8 = 4;
 
 fn main() -> ExitCode {
-    let command_line = CommandLine::parse();
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        // Help and version are asked for, and have lines of their own.
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        Err(error) => {
+            eprintln!("siltstone: {}", in_one_line(&error));
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     match run(command_line.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("siltstone: {error:#}");
-            if error.is::<ConfigError>() {
+            if error.is::<ConfigError>() || error.is::<commands::WrongUse>() {
                 ExitCode::from(EXIT_USAGE)
             } else if error.is::<serve::WalStopped>() {
                 ExitCode::from(EXIT_WAL_STOPPED)
@@ -139,6 +152,15 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// A refused command line as every other error is told: in one line that says what to do.
+fn in_one_line(error: &clap::Error) -> String {
+    let rendered = error.to_string();
+    let lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("Usage:"));
+    let told: Vec<_> = lines.filter(|line| !line.starts_with("For more information")).collect();
+    let told = told.join(" ");
+    format!("{}; --help says more", told.strip_prefix("error: ").unwrap_or(&told))
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
@@ -157,6 +179,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Produce(arguments) => commands::block_on(commands::produce::run(arguments)),
         Command::Consume(arguments) => commands::block_on(commands::consume::run(arguments)),
         Command::Segment(command) => commands::block_on(commands::segment::run(command)),
+        Command::Store(command) => commands::block_on(commands::store::run(command)),
         Command::Where(arguments) => commands::block_on(commands::where_is::run(arguments)),
         Command::Health(arguments) => commands::block_on(commands::health::run(arguments)),
     }

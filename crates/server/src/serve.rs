@@ -16,7 +16,7 @@ use offload::{LostDirectory, NoFailpoints, Offload, OffloadError, OffloadHandle}
 use partition::{Limits, Partitions};
 use records::TimestampType;
 use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
-use store::{CountingStore, ObjectStore, RangeReader, RangeReaderOptions, S3Options};
+use store::{CountingStore, ObjectStore, RangeReader, RangeReaderOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use types::{BrokerId, ClusterId, Durability, Lsn};
@@ -150,12 +150,7 @@ impl Running {
     ) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random = Arc::new(Random::from_os());
-        let s3 = S3Options {
-            endpoint: config.store.endpoint.clone(),
-            region: config.store.region.clone(),
-            path_style: config.store.path_style.then_some(true),
-        };
-        let opened = store::open(&config.store.url, &s3, Arc::clone(&clock), Arc::clone(&random)).await?;
+        let opened = store::open(&config.store.url, &config.store.s3_options(), Arc::clone(&clock), Arc::clone(&random)).await?;
         let counting = CountingStore::new(opened, Arc::clone(&clock));
         let counters = counting.counters();
         let store: Arc<dyn ObjectStore> = Arc::new(counting);

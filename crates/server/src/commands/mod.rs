@@ -5,13 +5,22 @@ pub(crate) mod consume;
 pub(crate) mod health;
 pub(crate) mod produce;
 pub(crate) mod segment;
+pub(crate) mod store;
 pub(crate) mod topic;
 pub(crate) mod wal;
 pub(crate) mod where_is;
 
-use std::io::{self, Write};
+mod position;
+mod record_format;
+mod record_json;
+mod services;
+
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, SecondsFormat};
+use indicatif::{ProgressBar, ProgressStyle};
+use types::Timestamp;
 
 /// Where commands look for a broker.
 pub(crate) const DEFAULT_BOOTSTRAP: &str = "127.0.0.1:9092";
@@ -19,6 +28,11 @@ pub(crate) const DEFAULT_BOOTSTRAP: &str = "127.0.0.1:9092";
 pub(crate) const DEFAULT_HTTP: &str = "127.0.0.1:9644";
 /// Where commands look for a metadata service.
 pub(crate) const DEFAULT_METADATA: &str = "http://127.0.0.1:9645";
+
+/// Arguments that each are right and together are not; status 2, as for those that are not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongUse(pub(crate) String);
 
 /// Runs a command that waits for others.
 pub(crate) fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
@@ -61,6 +75,23 @@ pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)
+}
+
+/// A time as people and programs read it; its number where there is no such date.
+pub(crate) fn show_time(time: Timestamp) -> String {
+    let date = DateTime::from_timestamp_millis(time.0);
+    date.map_or_else(|| time.0.to_string(), |date| date.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+/// How far work on `length` bytes is, where that is known; shown on a terminal only.
+pub(crate) fn byte_progress(length: Option<u64>) -> ProgressBar {
+    match length {
+        Some(length) if io::stderr().is_terminal() => {
+            let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec}").expect("the template is valid");
+            ProgressBar::new(length).with_style(style)
+        }
+        _ => ProgressBar::hidden(),
+    }
 }
 
 /// Asks the HTTP port: status and body.

@@ -1,19 +1,14 @@
-//! `siltstone segment list`: a topic's segments, from the metadata service.
+//! `siltstone segment list|dump`: a topic's segments, from the metadata service, and what lies in an object.
 
-use std::time::Duration;
+mod dump;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use metadata_api::{GrpcClient, MetadataClient};
 use serde_json::json;
-use types::{Offset, SegmentRef, TopicPartition};
+use types::TopicPartition;
 
-use super::{DEFAULT_METADATA, print_json, print_table};
-
-/// Segments asked for at once.
-const PAGE: u32 = 1000;
-/// How long the metadata service may take for one answer.
-const DEADLINE: Duration = Duration::from_secs(5);
+use super::services::{Metadata, Store, list_segments};
+use super::{print_json, print_table, show_time};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -24,9 +19,21 @@ pub(crate) enum Command {
         /// Only this partition
         #[arg(long)]
         partition: Option<i32>,
-        /// The metadata service's URL
-        #[arg(long, default_value = DEFAULT_METADATA)]
-        metadata: String,
+        #[command(flatten)]
+        metadata: Metadata,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what an object holds: header, segments and batches; status 1 if it is damaged
+    Dump {
+        /// A file, or else the key of an object in the store, as `segment list` shows it
+        object: String,
+        /// Also print every record
+        #[arg(long)]
+        records: bool,
+        #[command(flatten)]
+        store: Store,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -34,20 +41,27 @@ pub(crate) enum Command {
 }
 
 pub(crate) async fn run(command: Command) -> Result<()> {
-    let Command::List { topic, partition, metadata, json } = command;
-    let client = GrpcClient::connect(metadata.clone(), DEADLINE)?;
-    let ready = client.ready().await;
-    ready.with_context(|| {
-        format!("no metadata service answers on {metadata}; start a broker with `siltstone serve`, or name it with --metadata")
-    })?;
+    match command {
+        Command::List { topic, partition, metadata, json } => list(&topic, partition, &metadata, json).await,
+        Command::Dump { object, records, store, json } => dump::run(&object, records, store, json).await,
+    }
+}
+
+async fn list(topic: &str, partition: Option<i32>, metadata: &Metadata, json: bool) -> Result<()> {
+    let client = metadata.connect().await?;
     let image = client.image().borrow().clone();
-    let found = image.topic_named(&topic).with_context(|| format!("topic '{topic}' does not exist"))?;
+    let found =
+        image.topic_named(topic).with_context(|| format!("topic '{topic}' does not exist; `siltstone topic list` shows those that do"))?;
     let count = i32::try_from(found.partitions.len()).context("count partitions")?;
+    if let Some(partition) = partition
+        && !(0..count).contains(&partition)
+    {
+        anyhow::bail!("topic '{topic}' has no partition {partition}, only 0 to {}", count - 1);
+    }
     let mut segments = Vec::new();
-    for index in 0..count {
-        if partition.is_none_or(|only| only == index) {
-            segments.extend(list(&client, TopicPartition::new(found.id, index)).await?.into_iter().map(|segment| (index, segment)));
-        }
+    for index in (0..count).filter(|index| partition.is_none_or(|only| only == *index)) {
+        let listed = list_segments(client.as_ref(), TopicPartition::new(found.id, index)).await?;
+        segments.extend(listed.segments.into_iter().map(|segment| (index, segment)));
     }
     if json {
         let rows = segments.iter().map(|(index, segment)| {
@@ -63,22 +77,9 @@ pub(crate) async fn run(command: Command) -> Result<()> {
         .map(|(index, segment)| {
             let numbers = [i64::from(*index), segment.base.0, segment.end.0 - 1].map(|number| number.to_string());
             let sizes = [segment.records, segment.bytes].map(|number| number.to_string());
-            numbers.into_iter().chain(sizes).chain([segment.object.to_string()]).collect()
+            let texts = [show_time(segment.max_timestamp), segment.object.to_string()];
+            numbers.into_iter().chain(sizes).chain(texts).collect()
         })
         .collect();
-    Ok(print_table(&["PARTITION", "FIRST", "LAST", "RECORDS", "BYTES", "OBJECT"], &rows)?)
-}
-
-async fn list(client: &dyn MetadataClient, partition: TopicPartition) -> Result<Vec<SegmentRef>> {
-    let mut segments: Vec<SegmentRef> = Vec::new();
-    let mut from = Offset::ZERO;
-    loop {
-        let page = client.segments(partition, from, PAGE).await.with_context(|| format!("list segments of {partition}"))?;
-        let Some(last) = page.segments.last() else { return Ok(segments) };
-        from = last.end;
-        segments.extend(page.segments);
-        if !page.more {
-            return Ok(segments);
-        }
-    }
+    Ok(print_table(&["PARTITION", "FIRST", "LAST", "RECORDS", "BYTES", "MAX TIMESTAMP", "OBJECT"], &rows)?)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use broker::BrokerConfig;
+use store::S3Options;
 use types::{BrokerId, Durability};
 
 use super::layers::{ConfigError, Raw};
@@ -45,6 +46,14 @@ pub(crate) struct StoreConfig {
     pub(crate) path_style: bool,
     /// Whether losing this machine's disk leaves the store alone.
     pub(crate) is_remote: bool,
+}
+
+impl StoreConfig {
+    /// How to reach it, beside its URL.
+    pub(crate) fn s3_options(&self) -> S3Options {
+        let path_style = self.path_style.then_some(true);
+        S3Options { endpoint: self.endpoint.clone(), region: self.region.clone(), path_style }
+    }
 }
 
 /// How `memory.max.bytes` is shared out.

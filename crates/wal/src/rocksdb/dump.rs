@@ -74,6 +74,14 @@ impl Dump {
         &self.generations
     }
 
+    /// Leaves out the entries below `from`, without reading them.
+    #[must_use]
+    pub fn starting_at(mut self, from: Lsn) -> Self {
+        let is_over = |generation: &DumpedGeneration| generation.end.is_some_and(|end| end <= from);
+        self.at = (self.generations.iter().take_while(|generation| is_over(generation)).count(), from);
+        self
+    }
+
     fn read_more(&mut self) -> Option<Vec<Dumped>> {
         loop {
             let (index, from) = self.at;

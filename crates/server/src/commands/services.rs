@@ -1,0 +1,98 @@
+//! What commands that look behind a broker ask: its metadata service, and its store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use metadata_api::{GrpcClient, MetadataClient, SegmentPage};
+use runtime::{Random, SystemClock};
+use store::ObjectStore;
+use types::{Offset, SegmentRef, TopicPartition};
+
+use super::DEFAULT_METADATA;
+use crate::Settings;
+use crate::config::Config;
+
+/// Segments asked for at once.
+const PAGE: u32 = 1000;
+/// How long the metadata service may take for one answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Which metadata service.
+#[derive(Args)]
+pub(crate) struct Metadata {
+    /// The metadata service's URL
+    #[arg(long, value_name = "URL", default_value = DEFAULT_METADATA)]
+    metadata: String,
+}
+
+impl Metadata {
+    /// A client that has the cluster's image.
+    pub(crate) async fn connect(&self) -> Result<Box<dyn MetadataClient>> {
+        let client = GrpcClient::connect(self.metadata.clone(), DEADLINE)?;
+        client.ready().await.with_context(|| {
+            format!("no metadata service answers on {}; start a broker with `siltstone serve`, or name it with --metadata", self.metadata)
+        })?;
+        Ok(Box::new(client))
+    }
+}
+
+/// Which store: that of a broker with this configuration.
+#[derive(Args)]
+pub(crate) struct Store {
+    /// The broker's file of key=value lines
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one key of its configuration; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Short for --set data.dir=DIR
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Short for --set store.url=URL
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+impl Store {
+    /// Opens it, and its URL. One that is not there is not made.
+    pub(crate) async fn open(self) -> Result<(Arc<dyn ObjectStore>, String)> {
+        let Self { config, set, data_dir, store } = self;
+        let raw = Settings { config, set, data_dir, store, ..Settings::default() }.raw()?;
+        let config = Config::resolve(&raw)?.store;
+        if let Some(directory) = config.url.strip_prefix("file://")
+            && !Path::new(directory).is_dir()
+        {
+            bail!("there is no store in {directory}; name it with --store, or give the broker's --data-dir or --config");
+        }
+        let opened = store::open(&config.url, &config.s3_options(), Arc::new(SystemClock), Arc::new(Random::from_os())).await?;
+        Ok((opened, config.url))
+    }
+}
+
+/// A partition's segments, and what it says of its ends.
+pub(crate) struct Listed {
+    /// As of the first page, whose segments begin there.
+    pub(crate) log_start: Offset,
+    /// As of the last page, whose segments end there.
+    pub(crate) published_end: Offset,
+    pub(crate) segments: Vec<SegmentRef>,
+}
+
+/// Asks for all of a partition's segments, page by page.
+pub(crate) async fn list_segments(client: &dyn MetadataClient, partition: TopicPartition) -> Result<Listed> {
+    let ask = async |from| {
+        let page = client.segments(partition, from, PAGE).await;
+        page.with_context(|| format!("list segments of {partition}"))
+    };
+    let SegmentPage { log_start, mut next_offset, mut segments, mut more, .. } = ask(Offset::ZERO).await?;
+    while more && let Some(last) = segments.last() {
+        let page = ask(last.end).await?;
+        next_offset = page.next_offset;
+        more = page.more;
+        segments.extend(page.segments);
+    }
+    Ok(Listed { log_start, published_end: next_offset, segments })
+}
