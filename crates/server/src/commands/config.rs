@@ -12,6 +12,28 @@ use super::{print_json, print_line, print_table};
 use crate::Settings;
 use crate::config::{Config, KEYS};
 
+/// What stands on the page before its first table.
+const PAGE_HEAD: &str = "\
+# Configuration
+
+This page is what `siltstone config list --markdown` prints; a test holds the two together.
+
+## The broker
+
+`key=value` lines in a file (`--config FILE`), over it the environment (`SILTSTONE_` and the key in capitals, dots as underscores), over
+it `--set KEY=VALUE`. `siltstone config check` shows what is in force and where it came from. Keys have Kafka's names where Kafka has them.
+
+";
+
+/// What stands between its tables.
+const PAGE_TOPICS: &str = "
+## Topics
+
+Given with `siltstone topic create --config KEY=VALUE`, changed with `siltstone topic alter --set KEY=VALUE`, shown by `siltstone topic
+describe`. The defaults here are those of a broker that does not say otherwise; `durability` follows the store.
+
+";
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Every key with default, unit and meaning
@@ -115,26 +137,6 @@ fn reference_page() -> String {
     put_markdown_table(&mut page, &topic_configs());
     page
 }
-
-const PAGE_HEAD: &str = "\
-# Configuration
-
-This page is what `siltstone config list --markdown` prints; a test holds the two together.
-
-## The broker
-
-`key=value` lines in a file (`--config FILE`), over it the environment (`SILTSTONE_` and the key in capitals, dots as underscores), over
-it `--set KEY=VALUE`. `siltstone config check` shows what is in force and where it came from. Keys have Kafka's names where Kafka has them.
-
-";
-
-const PAGE_TOPICS: &str = "
-## Topics
-
-Given with `siltstone topic create --config KEY=VALUE`, changed with `siltstone topic alter --set KEY=VALUE`, shown by `siltstone topic
-describe`. The defaults here are those of a broker that does not say otherwise; `durability` follows the store.
-
-";
 
 fn put_markdown_table(page: &mut String, listed: &[Listed]) {
     // A bar would end the cell.
