@@ -54,7 +54,7 @@ test: check ## everything that has to pass before a change lands
 crash: setup ## kill -9 a broker under load ROUNDS times (200) and compare what it kept
 	@SILTSTONE_TEST_CRASH_ROUNDS=$(or $(ROUNDS),200) $(CARGO) test --release --locked --test program crash:: -- --nocapture
 
-clients: build ## kcat, kafka-python, franz-go and Kafka's tools write and read a file of 100,000 lines
+clients: build ## new and old clients write and read a file of 100,000 lines; CLIENTS="kcat …" for some
 	@tests/clients/run $(PROGRAM) $(CLIENTS)
 
 fuzz: setup ## fuzz every decoder for SECONDS_EACH (20); TARGETS="request …" for some

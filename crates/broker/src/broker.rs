@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use types::{Revision, TopicId, TopicPartition};
 
+use crate::client_quota::ClientQuota;
 use crate::connection::Limits;
 use crate::dispatch::Dispatch;
 use crate::down_conversion::DownConversions;
@@ -78,6 +79,8 @@ pub struct Broker {
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch_sessions: Arc<FetchSessions>,
+    pub(crate) producer_quota: ClientQuota,
+    pub(crate) consumer_quota: ClientQuota,
     /// Budget for answers.
     pub(crate) answers: Arc<MemoryBudget>,
     pub(crate) conversions: DownConversions,
@@ -117,6 +120,8 @@ impl Broker {
             leadership,
             producer_ids: ProducerIds::new(),
             fetch_sessions,
+            producer_quota: ClientQuota::new(options.producer_bytes_per_second),
+            consumer_quota: ClientQuota::new(options.consumer_bytes_per_second),
             answers,
             conversions: DownConversions::new(),
             metrics: BrokerMetrics::new(&registry)?,

@@ -58,8 +58,8 @@ pub(crate) struct Begun {
 pub(crate) enum Reply {
     /// Its answer, once the future resolves. The order of what the request changes is fixed already. An error ends the connection.
     Answer(BoxFuture<'static, Result<Answer, String>>),
-    /// There is no answer (`acks=0`), but the request's memory is held until the future resolves.
-    Silence(BoxFuture<'static, ()>),
+    /// There is no answer (`acks=0`), but the request's memory is held until the future resolves; reading pauses for what it returns.
+    Silence(BoxFuture<'static, Duration>),
     /// The connection ends after the answers that are owed; the text says why.
     Close(String),
 }
@@ -146,7 +146,7 @@ impl fmt::Display for Ended {
 
 enum Owed {
     Answer(BoxFuture<'static, Result<Answer, String>>),
-    Nothing(BoxFuture<'static, ()>),
+    Nothing(BoxFuture<'static, Duration>),
 }
 
 struct Pending {
@@ -206,10 +206,6 @@ impl<R: AsyncRead + Unpin + Send, S: Service> Reading<'_, R, S> {
 
     async fn requests_until_ended(&mut self) -> Ended {
         loop {
-            let paused = self.paused_until.borrow().saturating_duration_since(Instant::now());
-            if !paused.is_zero() {
-                tokio::time::sleep(paused).await;
-            }
             let (frame, mut charge) = match self.frame().await {
                 Ok(frame) => frame,
                 Err(ended) => return ended,
@@ -267,12 +263,32 @@ impl<R: AsyncRead + Unpin + Send, S: Service> Reading<'_, R, S> {
         Ok((frame.freeze(), charge))
     }
 
+    /// Sleeps until no pause is in force.
+    async fn unpaused(&mut self) {
+        loop {
+            let until = *self.paused_until.borrow_and_update();
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
     /// A frame's length. Waits for its first byte as long as a connection may be idle; while answers are owed it is not idle.
+    ///
+    /// A pause counts from the moment it is set, also while the first byte is awaited: that is where a peer that sends one request at a
+    /// time is met, and it would always have one request more otherwise.
     async fn length(&mut self) -> Result<usize, Ended> {
         let mut prefix = [0; LENGTH_BYTES];
         let mut target = &mut prefix[..];
         loop {
-            match timeout(self.limits.idle, self.reader.read_buf(&mut target)).await {
+            self.unpaused().await;
+            let first = tokio::select! {
+                biased;
+                Ok(()) = self.paused_until.changed() => continue,
+                first = timeout(self.limits.idle, self.reader.read_buf(&mut target)) => first,
+            };
+            match first {
                 Ok(Ok(0)) => return Err(Ended::ByPeer),
                 Ok(Ok(_)) => break,
                 Ok(Err(error)) => return Err(Ended::Failed(error)),
@@ -319,15 +335,14 @@ async fn write_answers<W: AsyncWrite + Unpin>(
 ) -> Option<Ended> {
     while let Some(Pending { owed, frame }) = pipeline.next().await {
         match owed {
-            Owed::Nothing(done) => done.await,
+            Owed::Nothing(done) => prolong(&pause, done.await),
             Owed::Answer(answer) => {
                 let answer = match answer.await {
                     Ok(answer) => answer,
                     Err(reason) => return Some(Ended::Refused(reason)),
                 };
-                if !answer.throttle.is_zero() {
-                    pause.send_replace(Instant::now() + answer.throttle);
-                }
+                // Before the answer goes out: what the peer sends after it is not read.
+                prolong(&pause, answer.throttle);
                 if let Err(ended) = Box::pin(write_answer(Pin::new(&mut writer), answer, limits)).await {
                     return Some(ended);
                 }
@@ -338,6 +353,14 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     // The peer learns that nothing more comes; if it is gone already there is nobody to tell.
     let _ = timeout(limits.stall, writer.shutdown()).await;
     None
+}
+
+/// Makes reading pause for `throttle` from now on. An answer that asks for less than an earlier one does not shorten its pause.
+fn prolong(pause: &watch::Sender<Instant>, throttle: Duration) {
+    if !throttle.is_zero() {
+        let until = Instant::now() + throttle;
+        pause.send_modify(|paused_until| *paused_until = until.max(*paused_until));
+    }
 }
 
 async fn write_answer<W: AsyncWrite>(mut writer: Pin<&mut W>, answer: Answer, limits: Limits) -> Result<(), Ended> {

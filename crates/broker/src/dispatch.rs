@@ -19,6 +19,7 @@ use crate::handlers::{
 };
 use crate::memory_budget::Charge;
 use crate::session::{RequestContext, Session, Stage};
+use crate::throttle;
 
 /// Largest request of any API but Produce, and of a peer that has not made a valid one yet.
 const MAX_OTHER_REQUEST: usize = 8 << 20;
@@ -74,27 +75,39 @@ impl Service for Dispatch {
         };
         session.has_spoken = true;
         let context = RequestContext { header, session: session.clone(), hurry };
-        Begun { decoded_bytes, reply: self.begin(context, request) }
+        Begun { decoded_bytes, reply: self.begin(context, request, frame.len()) }
     }
 }
 
 impl Dispatch {
-    /// Begins a request: whatever fixes an order happens before this returns.
-    fn begin(&self, context: RequestContext, request: Request) -> Reply {
+    /// Begins a request of `bytes`: whatever fixes an order happens before this returns.
+    fn begin(&self, context: RequestContext, request: Request, bytes: usize) -> Reply {
         let broker = Arc::clone(&self.0);
         match request {
-            Request::Produce(request) => match produce::begin(&broker, &context, request) {
-                Produced::Answer(response) => self.reply(context, async move {
-                    let response = response.await;
-                    let throttle = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
-                    Handled { throttle, ..ResponseBody::Produce(response).into() }
-                }),
-                Produced::Silence(done) => Reply::Silence(done),
-                Produced::Close(reason) => Reply::Close(reason),
-            },
+            Request::Produce(request) => {
+                let quota = broker.producer_quota.charge(context.header.client_id.as_deref(), bytes, broker.clock.monotonic());
+                match produce::begin(&broker, &context, request) {
+                    Produced::Answer(response) => self.reply(context, async move {
+                        let mut response = response.await;
+                        response.throttle_time_ms = response.throttle_time_ms.max(throttle::as_ms(quota));
+                        let throttle = throttle::from_ms(response.throttle_time_ms);
+                        Handled { throttle, ..ResponseBody::Produce(response).into() }
+                    }),
+                    Produced::Silence(done) => Reply::Silence(
+                        async move {
+                            done.await;
+                            broker.metrics.requests.api(ApiKey::Produce).throttled(quota);
+                            quota
+                        }
+                        .boxed(),
+                    ),
+                    Produced::Close(reason) => Reply::Close(reason),
+                }
+            }
             Request::Fetch(request) => self.reply(context.clone(), async move {
                 let (response, charge) = fetch::handle(&broker, &context, request).await;
-                Handled { charge, ..ResponseBody::Fetch(response).into() }
+                let throttle = throttle::from_ms(response.throttle_time_ms);
+                Handled { charge, throttle, ..ResponseBody::Fetch(response).into() }
             }),
             Request::Metadata(request) => self.reply(context.clone(), async move {
                 let charge = room(&broker, metadata::answer_bytes(&broker.image(), context.header.version, &request)).await;
@@ -181,7 +194,9 @@ impl Dispatch {
                 tracing::error!(peer = %context.session.peer, client = header.client_id.as_deref(), "{error}");
                 error.to_string()
             })?;
-            broker.metrics.requests.api(header.api_key).answered(broker.clock.monotonic().saturating_sub(began));
+            let metrics = broker.metrics.requests.api(header.api_key);
+            metrics.answered(broker.clock.monotonic().saturating_sub(began));
+            metrics.throttled(throttle);
             Ok(Answer { parts, charge, throttle })
         };
         Reply::Answer(answer.boxed())

@@ -125,6 +125,14 @@ impl SessionFetch {
         response.session_id = self.give_back(room, partitions);
     }
 
+    /// Leaves the session as it was: the answer has no partitions, and so tells nothing of them. A session that was wanted is not made,
+    /// as in Kafka.
+    pub(crate) fn finish_unanswered(mut self, response: &mut FetchResponse, now: Duration) {
+        let Some(Kept { id: id @ Some(_), partitions }) = self.kept.take() else { return };
+        let room = self.room(id, &partitions, now);
+        response.session_id = self.give_back(room, partitions);
+    }
+
     /// The session that has room for the partitions, made if need be.
     fn room(&self, id: Option<i32>, partitions: &Partitions, now: Duration) -> Option<i32> {
         self.sessions.with(|cache| match id {

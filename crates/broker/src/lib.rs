@@ -22,6 +22,7 @@ mod session;
 mod dispatch;
 mod handlers;
 
+mod client_quota;
 mod down_conversion;
 mod fetch_session;
 mod fetch_wait;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use partition::ReadSources;
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, PullingGauge, Registry, exponential_buckets,
+    Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, PullingGauge, Registry,
+    exponential_buckets,
 };
 use protocol::{ApiKey, ErrorCode};
 
@@ -83,6 +84,7 @@ impl ConnectionMetrics {
 pub(crate) struct ApiMetrics {
     requests: IntCounter,
     duration: Histogram,
+    throttled: Counter,
 }
 
 impl ApiMetrics {
@@ -90,6 +92,11 @@ impl ApiMetrics {
     pub(crate) fn answered(&self, taken: Duration) {
         self.requests.inc();
         self.duration.observe(taken.as_secs_f64());
+    }
+
+    /// Its client was asked to pause, or its connection pauses without a word.
+    pub(crate) fn throttled(&self, pause: Duration) {
+        self.throttled.inc_by(pause.as_secs_f64());
     }
 }
 
@@ -116,6 +123,16 @@ impl RequestMetrics {
                 &["api"],
             ),
         )?;
+        let throttled = register(
+            registry,
+            CounterVec::new(
+                Opts::new(
+                    "siltstone_throttled_seconds_total",
+                    "Time for which clients were asked to pause, by API: quotas and a filling log.",
+                ),
+                &["api"],
+            ),
+        )?;
         let errors = register(
             registry,
             IntCounterVec::new(
@@ -126,6 +143,7 @@ impl RequestMetrics {
         let children = |api: ApiKey| ApiMetrics {
             requests: requests.with_label_values(&[api.name()]),
             duration: duration.with_label_values(&[api.name()]),
+            throttled: throttled.with_label_values(&[api.name()]),
         };
         let apis = ApiKey::ALL.iter().map(|api| (*api, children(*api))).collect();
         Ok(Self { apis, errors })

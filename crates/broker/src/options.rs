@@ -64,6 +64,10 @@ pub struct BrokerOptions {
     pub answer_memory_bytes: usize,
     /// `connections.max.idle.ms`.
     pub max_idle: Duration,
+    /// `quota.producer.default`: bytes of Produce requests per second and client id; 0 for no limit.
+    pub producer_bytes_per_second: u64,
+    /// `quota.consumer.default`: bytes of record batches fetched per second and client id; 0 for no limit.
+    pub consumer_bytes_per_second: u64,
     /// `max.connections`.
     pub max_connections: usize,
     /// `max.connections.per.ip`.
@@ -90,6 +94,8 @@ impl Default for BrokerOptions {
             request_memory_bytes: 64 << 20,
             answer_memory_bytes: 64 << 20,
             max_idle: Duration::from_secs(600),
+            producer_bytes_per_second: 0,
+            consumer_bytes_per_second: 0,
             max_connections: i32::MAX as usize,
             max_connections_per_ip: i32::MAX as usize,
             data_dir: PathBuf::from("."),

@@ -75,7 +75,7 @@ impl Walk<'_> {
             Kind::Struct(shape) => self.structure(shape),
             Kind::NullableStruct(shape) => match self.reader.i8()? {
                 1 => self.structure(shape),
-                i8::MIN..=-1 => Ok(()),
+                ..=-1 => Ok(()),
                 // Kafka reads a structure behind these and kafka-protocol reads null; no client writes them.
                 present => Err(MalformedError::Length { position: self.reader.position(), length: i64::from(present) }),
             },

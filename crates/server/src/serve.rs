@@ -385,6 +385,8 @@ fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> BrokerOptio
         max_idle: requests.max_idle.unwrap_or(Duration::MAX),
         max_connections: requests.max_connections as usize,
         max_connections_per_ip: requests.max_connections_per_ip as usize,
+        producer_bytes_per_second: requests.producer_quota_bytes,
+        consumer_bytes_per_second: requests.consumer_quota_bytes,
         data_dir: std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone()),
         configs: config.shown.clone(),
     }

@@ -36,6 +36,14 @@ const LARGE: i16 = 6;
 const CLOSE: i16 = 7;
 /// Not even read.
 const UNKNOWN: i16 = 8;
+/// Echo the frame, and pause for as many seconds as its body says.
+const THROTTLED: i16 = 9;
+/// No answer, and such a pause.
+const THROTTLED_SILENCE: i16 = 10;
+
+fn asked_pause(frame: &[u8]) -> Duration {
+    Duration::from_secs(frame[HEADER].into())
+}
 
 fn reply(frame: Bytes) -> Answer {
     let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
@@ -66,7 +74,9 @@ impl Service for Script {
             }
             .boxed(),
             PANIC => panic!("the test asked for it"),
-            SILENT => return begun(Reply::Silence(futures::future::ready(()).boxed())),
+            SILENT => return begun(Reply::Silence(futures::future::ready(Duration::ZERO).boxed())),
+            THROTTLED_SILENCE => return begun(Reply::Silence(futures::future::ready(asked_pause(&frame)).boxed())),
+            THROTTLED => futures::future::ready(Ok(Answer { throttle: asked_pause(&frame), ..reply(frame) })).boxed(),
             LARGE => {
                 let budget = self.answers.clone().expect("the test sets it");
                 self.answered.fetch_add(1, Ordering::Relaxed);
@@ -374,6 +384,58 @@ async fn an_idle_connection_is_closed_and_one_that_waits_for_an_answer_is_not() 
     let release = setup.script.held.lock().pop().unwrap();
     release.send(()).unwrap();
     assert_eq!(&waiting.receive().await[HEADER..], b"late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_peer_is_answered_at_once_and_then_not_read_until_its_pause_is_over() {
+    const PAUSE: Duration = Duration::from_secs(3);
+    for kind in [THROTTLED, THROTTLED_SILENCE] {
+        let setup = Setup::default();
+        let mut peer = setup.connect();
+        let start = Instant::now();
+        peer.send(kind, &[3]).await;
+        if kind == THROTTLED {
+            peer.receive().await;
+        }
+        settle().await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        peer.send(ECHO, b"impatient").await;
+        settle().await;
+        assert_eq!(setup.script.calls.lock().len(), 1, "the next request is not even begun");
+        assert_eq!(&peer.receive().await[HEADER..], b"impatient");
+        assert!(PAUSE <= start.elapsed() && start.elapsed() < 2 * PAUSE, "{:?}", start.elapsed());
+        // A pause is no idleness, and the connection is as good as before.
+        peer.send(ECHO, b"again").await;
+        assert_eq!(&peer.receive().await[HEADER..], b"again");
+        assert!(start.elapsed() < 2 * PAUSE);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_pause_does_not_cut_a_long_one_short() {
+    let setup = Setup::default();
+    let mut peer = setup.connect();
+    let start = Instant::now();
+    peer.stream.write_all(&[frame(THROTTLED, &[9]), frame(THROTTLED_SILENCE, &[2]), frame(THROTTLED, &[1])].concat()).await.unwrap();
+    for _ in 0..2 {
+        peer.receive().await;
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO, "they were sent before the pause");
+    peer.send(ECHO, b"").await;
+    peer.receive().await;
+    assert!(Duration::from_secs(9) <= start.elapsed() && start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_the_end_of_a_pause() {
+    let setup = Setup::default();
+    let mut peer = setup.connect();
+    peer.send(THROTTLED, &[3]).await;
+    peer.receive().await;
+    let start = Instant::now();
+    setup.shutdown.trigger();
+    assert!(matches!(peer.ended().await, Ended::Shutdown));
+    assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[test]

@@ -141,6 +141,21 @@ fn a_fetch_that_is_dropped_unanswered_takes_its_session_with_it() {
 }
 
 #[test]
+fn an_answer_without_partitions_tells_the_session_nothing() {
+    let sessions = sessions(1);
+    let unanswered = |mut request: FetchRequest| {
+        let fetch = sessions.begin(NAMES, &mut request, NOW).unwrap();
+        let mut response = FetchResponse::default();
+        fetch.finish_unanswered(&mut response, NOW);
+        response.session_id
+    };
+    assert_eq!(unanswered(request(0, INITIAL_EPOCH, 3)), NO_SESSION);
+    let id = open(&sessions, 3);
+    assert_eq!(unanswered(request(id, 1, 4)), id);
+    assert_eq!(fetch(&sessions, request(id, 2, 0), 0), Ok((id, 1)), "the fourth was added and not told of");
+}
+
+#[test]
 fn names_and_ids_do_not_mix_in_a_session() {
     let sessions = sessions(1);
     let id = open(&sessions, 3);

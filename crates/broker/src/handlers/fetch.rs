@@ -20,6 +20,7 @@ use crate::error_code;
 use crate::fetch_wait::{self, Target, Wanted};
 use crate::memory_budget::Charge;
 use crate::session::RequestContext;
+use crate::throttle;
 use crate::topics::ServedTopic;
 
 /// The first version that names topics by id (KIP-516).
@@ -49,6 +50,13 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, mut reques
             return (FetchResponse { error_code: code, ..FetchResponse::default() }, None);
         }
     };
+    let client = context.header.client_id.as_deref();
+    let pause = broker.consumer_quota.pause(client, broker.clock.monotonic());
+    if !pause.is_zero() {
+        let mut response = FetchResponse { throttle_time_ms: throttle::as_ms(pause), ..FetchResponse::default() };
+        session.finish_unanswered(&mut response, broker.clock.monotonic());
+        return (response, None);
+    }
     let committed = request.isolation_level == READ_COMMITTED;
     let mut targets = Vec::new();
     let topics: Vec<TopicParts> =
@@ -59,11 +67,17 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, mut reques
     let wanted = Wanted {
         isolation: if committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
-        max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(broker.options.fetch_max_bytes),
+        max_bytes: usize::try_from(request.max_bytes)
+            .unwrap_or(0)
+            .min(broker.options.fetch_max_bytes)
+            .min(broker.consumer_quota.most_at_once()),
         deadline: Instant::now() + if settled { Duration::ZERO } else { wait },
         in_turn: session.is_in_turn(),
     };
     let (mut reads, charge) = read(broker, context, targets, wanted).await;
+    // What was read goes out, and the next fetch waits until it is paid for. Kafka throws it away and answers this one empty.
+    let bytes = reads.iter().flatten().flatten().map(|records| records.read.bytes).sum();
+    broker.consumer_quota.charge(client, bytes, broker.clock.monotonic());
     let mut answer = Answer { broker, context, committed, moved: Vec::new() };
     let topics = topics.into_iter().map(|topic| answer.topic(topic, &mut reads)).collect();
     let mut response = FetchResponse { topics, node_endpoints: answer.endpoints(), ..FetchResponse::default() };

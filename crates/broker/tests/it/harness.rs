@@ -165,7 +165,7 @@ impl TestBroker {
 
     pub(crate) async fn connect(&self) -> Peer {
         let address = self.address;
-        Peer { stream: TcpStream::connect(address).await.unwrap(), next_correlation: 0 }
+        Peer { stream: TcpStream::connect(address).await.unwrap(), client_id: "test", next_correlation: 0 }
     }
 
     /// A topic through CreateTopics; its id.
@@ -199,6 +199,7 @@ impl TestBroker {
 /// A connection that speaks Kafka's protocol and nothing else.
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
+    pub(crate) client_id: &'static str,
     next_correlation: i32,
 }
 
@@ -206,7 +207,7 @@ impl Peer {
     /// Sends a request and returns its correlation id.
     pub(crate) async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
         self.next_correlation += 1;
-        let frame = client::encode_request(self.next_correlation, Some(text("test")), version, request).unwrap();
+        let frame = client::encode_request(self.next_correlation, Some(text(self.client_id)), version, request).unwrap();
         self.stream.write_all(&frame).await.unwrap();
         self.next_correlation
     }

@@ -13,5 +13,6 @@ mod legacy;
 mod metadata;
 mod partitions;
 mod produce;
+mod quotas;
 mod sessions;
 mod versions;

@@ -131,12 +131,15 @@ async fn delivered(waiting: &mut VecDeque<Delivery>) -> Result<()> {
     Ok(())
 }
 
+/// One of the inputs.
+type Source = Box<dyn Read + Send>;
+
 /// The inputs, all opened before anything is written, and their length together where all of them are files.
-fn open(paths: &[PathBuf]) -> Result<(Vec<Box<dyn Read + Send>>, Option<u64>)> {
+fn open(paths: &[PathBuf]) -> Result<(Vec<Source>, Option<u64>)> {
     if paths.is_empty() {
         return Ok((vec![Box::new(io::stdin())], None));
     }
-    let mut inputs: Vec<Box<dyn Read + Send>> = Vec::with_capacity(paths.len());
+    let mut inputs: Vec<Source> = Vec::with_capacity(paths.len());
     let mut length = Some(0);
     for path in paths {
         if path == Path::new("-") {
@@ -156,7 +159,7 @@ fn open(paths: &[PathBuf]) -> Result<(Vec<Box<dyn Read + Send>>, Option<u64>)> {
 }
 
 /// Reads lines on a thread of their own: standard input cannot be waited for otherwise. A file's last line ends with the file.
-fn read_lines(inputs: Vec<Box<dyn Read + Send>>) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
+fn read_lines(inputs: Vec<Source>) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
     let (sender, receiver) = mpsc::channel(LINES_AHEAD);
     let read = move || {
         for input in inputs {

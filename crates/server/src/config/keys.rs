@@ -231,6 +231,18 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key { name: "max.connections", default: "2147483647", kind: COUNT, doc: "Connections at once." },
     Key { name: "max.connections.per.ip", default: "2147483647", kind: COUNT, doc: "Connections at once from one address." },
+    Key {
+        name: "quota.producer.default",
+        default: "0",
+        kind: Kind::Bytes { min: 0 },
+        doc: "Bytes per second that producers of one client id may send before they are asked to pause; 0 for no limit.",
+    },
+    Key {
+        name: "quota.consumer.default",
+        default: "0",
+        kind: Kind::Bytes { min: 0 },
+        doc: "Bytes per second that consumers of one client id may fetch before they are asked to pause; 0 for no limit.",
+    },
     Key { name: "log.format", default: "text", kind: Kind::Word(&["text", "json"]), doc: "Form of the program's own log on stderr." },
     Key {
         name: "log.level",

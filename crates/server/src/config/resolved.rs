@@ -119,6 +119,10 @@ pub(crate) struct RequestLimits {
     pub(crate) max_idle: Option<Duration>,
     pub(crate) max_connections: u32,
     pub(crate) max_connections_per_ip: u32,
+    /// Per second and client id; 0: no limit.
+    pub(crate) producer_quota_bytes: u64,
+    /// Per second and client id; 0: no limit.
+    pub(crate) consumer_quota_bytes: u64,
 }
 
 impl Config {
@@ -197,6 +201,8 @@ impl Config {
                 max_idle: u64::try_from(i64_of(raw, "connections.max.idle.ms")).ok().map(Duration::from_millis),
                 max_connections: u32_of(raw, "max.connections"),
                 max_connections_per_ip: u32_of(raw, "max.connections.per.ip"),
+                producer_quota_bytes: u64_of(raw, "quota.producer.default"),
+                consumer_quota_bytes: u64_of(raw, "quota.consumer.default"),
             },
         })
     }

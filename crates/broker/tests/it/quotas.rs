@@ -1,0 +1,128 @@
+//! Byte rates by client id (KIP-13, KIP-219) over the wire. The broker's clock stands still, so what is owed does not get less by itself.
+
+use std::time::Duration;
+
+use protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
+use tokio::time::Instant;
+use wal::MemoryOptions;
+
+use crate::harness::{TestBroker, batch, fetch_request, produce_request, values};
+
+/// A client may take ten seconds of its rate at once.
+const BURST_SECONDS: usize = 10;
+
+async fn start(producer: usize, consumer: usize) -> TestBroker {
+    let rates = |options: &mut broker::BrokerOptions| {
+        options.producer_bytes_per_second = producer as u64;
+        options.consumer_bytes_per_second = consumer as u64;
+    };
+    let broker = TestBroker::start_with(rates, MemoryOptions::default()).await;
+    broker.create_topic("t", 1, &[]).await;
+    broker
+}
+
+fn produce(acks: i16, bytes: usize) -> ProduceRequest {
+    produce_request("t", acks, vec![(0, batch(&[&"x".repeat(bytes)]))])
+}
+
+#[tokio::test]
+async fn without_quotas_nobody_is_throttled() {
+    let broker = start(0, 0).await;
+    let mut peer = broker.connect().await;
+    for _ in 0..3 {
+        assert_eq!(peer.ask(9, &produce(-1, 1_000_000)).await.throttle_time_ms, 0);
+    }
+    assert_eq!(peer.ask(12, &fetch_request("t", &[(0, 0)])).await.throttle_time_ms, 0);
+    assert_eq!(broker.metric("siltstone_throttled_seconds_total{api=\"Produce\"}"), 0.0);
+}
+
+#[tokio::test]
+async fn a_producer_above_its_rate_is_answered_at_once_with_a_pause_and_others_are_not() {
+    const RATE: usize = 1000;
+    let broker = start(RATE, 0).await;
+    let answer = broker.connect().await.ask(9, &produce(-1, BURST_SECONDS * RATE + 2000)).await;
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0, "the batch is appended all the same");
+    assert!((2000..2500).contains(&answer.throttle_time_ms), "{}", answer.throttle_time_ms);
+    let counted = broker.metric("siltstone_throttled_seconds_total{api=\"Produce\"}");
+    assert_eq!((counted * 1000.0).round() as i32, answer.throttle_time_ms);
+    // The quota is the client id's, whichever connection it comes by.
+    assert!(answer.throttle_time_ms < broker.connect().await.ask(9, &produce(-1, 1)).await.throttle_time_ms);
+    let mut other = broker.connect().await;
+    other.client_id = "other";
+    assert_eq!(other.ask(9, &produce(-1, 1)).await.throttle_time_ms, 0);
+    broker.clock.advance(Duration::from_secs(5));
+    assert_eq!(broker.connect().await.ask(9, &produce(-1, 1)).await.throttle_time_ms, 0);
+}
+
+#[tokio::test]
+async fn the_connection_of_a_throttled_producer_is_not_read_until_its_pause_is_over() {
+    // A pause of a tenth of a second, and a little for what a request has besides its records.
+    const RATE: usize = 100_000;
+    for acks in [-1, 0] {
+        let broker = start(RATE, 0).await;
+        let mut peer = broker.connect().await;
+        peer.ask(0, &ApiVersionsRequest::default()).await;
+        let began = Instant::now();
+        let correlation = peer.send(9, &produce(acks, BURST_SECONDS * RATE + RATE / 10)).await;
+        if acks != 0 {
+            let answer = peer.receive::<ProduceRequest>(9, correlation).await;
+            assert!((100..200).contains(&answer.throttle_time_ms), "{}", answer.throttle_time_ms);
+        } else {
+            // Nothing tells the producer, so the pause begins when its request is counted.
+            while broker.metric("siltstone_throttled_seconds_total{api=\"Produce\"}") == 0.0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        peer.ask(0, &ApiVersionsRequest::default()).await;
+        assert!(Duration::from_millis(100) <= began.elapsed(), "acks {acks}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_above_its_rate_is_answered_without_data_and_reads_on_after_its_pause() {
+    const RATE: usize = 1000;
+    let broker = start(0, RATE).await;
+    let mut producer = broker.connect().await;
+    for _ in 0..3 {
+        producer.ask(9, &produce(-1, 8 * RATE)).await;
+    }
+    let ask = async |session: (i32, i32), offset: i64| {
+        let request = fetch_request("t", &[(0, offset)]).with_session_id(session.0).with_session_epoch(session.1);
+        // By another connection each time: a pause is not what this test waits for.
+        broker.connect().await.ask(12, &request.with_max_wait_ms(i32::MAX)).await
+    };
+    let first = ask((0, 0), 0).await;
+    let session = first.session_id;
+    // No answer holds more than the burst, so the second batch is not in the first answer.
+    assert_eq!((values(&first.responses[0].partitions[0]).len(), first.throttle_time_ms), (1, 0));
+    let second = ask((session, 1), 1).await;
+    assert_eq!((values(&second.responses[0].partitions[0]).len(), second.throttle_time_ms), (1, 0));
+    // 16 seconds of its rate are gone, 10 are free.
+    let throttled = ask((session, 2), 2).await;
+    assert_eq!((throttled.error_code, throttled.session_id, throttled.responses.len()), (0, session, 0));
+    assert!((6000..7000).contains(&throttled.throttle_time_ms), "{}", throttled.throttle_time_ms);
+    let fetched = broker.metric("siltstone_topic_records_out_total{topic=\"t\"}");
+    assert_eq!(fetched, 2.0, "what is not answered is not counted");
+    broker.clock.advance(Duration::from_secs(7));
+    let third = ask((session, 3), 2).await;
+    assert_eq!((third.session_id, values(&third.responses[0].partitions[0]).len(), third.throttle_time_ms), (session, 1, 0));
+    assert!(6.0 < broker.metric("siltstone_throttled_seconds_total{api=\"Fetch\"}"));
+}
+
+#[tokio::test]
+async fn a_throttled_whole_fetch_gets_no_session_and_old_versions_are_throttled_too() {
+    const RATE: usize = 100;
+    let broker = start(0, RATE).await;
+    broker.connect().await.ask(9, &produce(-1, 20 * RATE)).await;
+    for version in [4, 6, 12] {
+        let request = fetch_request("t", &[(0, 0)]).with_session_epoch(0);
+        // Larger than all it may take, and still answered: a consumer must get past it.
+        if version == 4 {
+            let whole = broker.connect().await.ask(version, &request).await;
+            assert_eq!(values(&whole.responses[0].partitions[0]).len(), 1);
+        }
+        let throttled = broker.connect().await.ask::<FetchRequest>(version, &request).await;
+        assert!((10_000..=12_000).contains(&throttled.throttle_time_ms), "{}", throttled.throttle_time_ms);
+        assert_eq!((throttled.session_id, throttled.responses.len()), (0, 0));
+    }
+}
