@@ -161,5 +161,14 @@ async fn a_lost_log_closes_the_wal_partitions_that_it_may_have_held_and_no_other
     assert!(described["partitions"][0]["leader"].is_null(), "nobody leads what only the lost log may hold: {described}");
     write(&broker, "second", "c\n").await;
     assert_eq!(read(&broker, "second").await, "c\n", "a new topic works");
+
+    // What only the lost log held is given up, and nothing else; the partition is served without another start, and after one.
+    let elected = siltstone_ok(&["topic", "elect", "first", "0", "--unclean", "--bootstrap", &broker.bootstrap]).await;
+    assert_eq!(elected, "elected a leader of first-0\n");
+    write(&broker, "first", "d\n").await;
+    assert_eq!(read(&broker, "first").await, "a\nd\n");
+    broker.kill().await;
+    let broker = Broker::start(&site.data(), &[]).await;
+    assert_eq!(read(&broker, "first").await, "a\nd\n");
     broker.kill().await;
 }
