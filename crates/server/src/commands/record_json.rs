@@ -67,7 +67,8 @@ pub(crate) fn to_json(topic: &str, record: &ConsumerRecord) -> Value {
 
 /// The record that a line gives, or what is wrong with the line.
 pub(crate) fn from_json(line: &[u8]) -> Result<JsonRecord, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    // Every line is line 1 to the parser; which one it is in the input, the caller knows.
+    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string().replace(" at line 1 column ", " at byte "))?;
     let header = |header: Header| {
         let key = take_bytes("key", header.key, header.key_base64)?.ok_or("a header needs a key")?;
         Ok(RecordHeader { key, value: take_bytes("value", header.value, header.value_base64)? })

@@ -76,7 +76,7 @@ pub(crate) async fn run(command: Command) -> Result<()> {
     report(&findings, &names, json)?;
     match findings.problems.len() {
         0 => Ok(()),
-        count => bail!("{count} problems between the metadata and {url}; delete nothing there before they are understood"),
+        count => bail!("store {url} is not what the metadata says, in {count} places; delete nothing there before they are understood"),
     }
 }
 
