@@ -12,10 +12,10 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run check test crash clients perf
+.PHONY: help setup build run check test crash clients kafka-tools perf
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: # what a build needs and this machine lacks
 	@missing=(); \
@@ -56,6 +56,9 @@ crash: setup ## kill -9 a broker under load ROUNDS times (200) and compare what 
 
 clients: build ## kcat, kafka-python, franz-go and Kafka's tools write and read a file of 100,000 lines
 	@tests/clients/run $(PROGRAM) $(CLIENTS)
+
+kafka-tools: build ## Kafka's administrative tools against Apache Kafka and against this broker, outputs compared; VERSIONS="4.3.1 …"
+	@tests/kafka-tools/run $(PROGRAM) $(VERSIONS)
 
 perf: build ## one librdkafka client beside the raw disk, the loopback and its own ceiling; prints a report
 	@tests/perf/run $(PROGRAM) $(ROUNDS)
