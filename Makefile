@@ -12,10 +12,10 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run check test crash clients fuzz perf
+.PHONY: help setup build run check test crash clients kafka-tools fuzz perf
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: # what a build needs and this machine lacks
 	@missing=(); \
@@ -56,6 +56,9 @@ crash: setup ## kill -9 a broker under load ROUNDS times (200) and compare what 
 
 clients: build ## new and old clients write and read a file of 100,000 lines; CLIENTS="kcat …" for some
 	@tests/clients/run $(PROGRAM) $(CLIENTS)
+
+kafka-tools: build ## Kafka's administrative tools against Apache Kafka and against this broker, outputs compared; VERSIONS="4.3.1 …"
+	@tests/kafka-tools/run $(PROGRAM) $(VERSIONS)
 
 fuzz: setup ## fuzz every decoder for SECONDS_EACH (20); TARGETS="request …" for some
 	@unset CARGO_TARGET_DIR; tests/fuzz/run $(or $(SECONDS_EACH),20) $(TARGETS)

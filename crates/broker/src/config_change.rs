@@ -20,7 +20,7 @@ const WAIT: Duration = Duration::from_secs(5);
 /// A topic's configs that are set.
 pub(crate) type Configs = BTreeMap<String, String>;
 
-/// Changes the configs of one resource to what `change` makes of them. The answer is the revision to wait for.
+/// Changes the configs of one resource to what `change` makes of them, which sets `keys`. The answer is the revision to wait for.
 ///
 /// # Errors
 /// Whatever `change` refuses; a resource that is not there; a broker's configs, which are fixed while it runs.
@@ -41,8 +41,10 @@ pub(crate) async fn change(
     loop {
         let topic = match ConfigResource::find(broker, kind, name)? {
             ConfigResource::Topic(topic) => topic,
+            // Nothing is set there, so nothing is left to remove: reassignments clear their throttles that way.
+            ConfigResource::Broker | ConfigResource::AllBrokers if keys.is_empty() => return Ok(Revision::default()),
             ConfigResource::Broker | ConfigResource::AllBrokers => {
-                let message = format!("Cannot update these configs dynamically: Set({})", keys.join(", "));
+                let message = format!("Cannot update these configs dynamically: [{}]", keys.join(", "));
                 return Err(Refusal::new(ErrorCode::InvalidRequest, message));
             }
         };
@@ -71,6 +73,7 @@ fn check(broker: &Broker, topic: &TopicImage, configs: &Configs) -> Result<(), R
             topic_config::check(name, Some(value))?;
         }
     }
+    topic_config::check_together(configs)?;
     let durability = TopicConfig::new(&broker.options.topic_defaults, configs).durability();
     match topic.partitions.first() {
         Some(partition) if partition.durability != durability => {

@@ -1,4 +1,4 @@
-//! Topic configs: the one table of their names, kinds, defaults and meanings (Kafka 4.1's `TopicConfig`, and `durability`), checked
+//! Topic configs: the one table of their names, kinds, defaults and meanings (Kafka 4.3's `TopicConfig`, and `durability`), checked
 //! when a topic is created and resolved against the broker's defaults when it is served.
 
 use std::collections::BTreeMap;
@@ -59,10 +59,12 @@ pub enum Kind {
     Boolean,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// Some of these words, separated by commas.
+    /// Some of these words, separated by commas; none, too.
     Words(&'static [&'static str]),
-    /// A list that is only kept.
-    List,
+    /// A gzip level: 1 to 9, or -1 for the library's own.
+    GzipLevel,
+    /// Replicas as `partition:broker`, separated by commas, or `*` for all.
+    Replicas,
     /// A durability level.
     Durability,
 }
@@ -97,7 +99,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigKey] = &[
         "delete",
         "What happens to old records; with compact nothing is deleted or compacted yet.",
     ),
-    key("compression.gzip.level", Kind::Int(-1, 9), "-1", KEPT),
+    key("compression.gzip.level", Kind::GzipLevel, "-1", KEPT),
     key("compression.lz4.level", Kind::Int(1, 17), "9", KEPT),
     key(
         "compression.type",
@@ -116,9 +118,9 @@ pub const TOPIC_CONFIGS: &[TopicConfigKey] = &[
     key("file.delete.delay.ms", Kind::Long(0, LONG), "60000", KEPT),
     key("flush.messages", Kind::Long(1, LONG), "9223372036854775807", KEPT),
     key("flush.ms", Kind::Long(0, LONG), "9223372036854775807", KEPT),
-    key("follower.replication.throttled.replicas", Kind::List, "", KEPT),
+    key("follower.replication.throttled.replicas", Kind::Replicas, "", KEPT),
     key("index.interval.bytes", Kind::Int(0, INT), "4096", KEPT),
-    key("leader.replication.throttled.replicas", Kind::List, "", KEPT),
+    key("leader.replication.throttled.replicas", Kind::Replicas, "", KEPT),
     key("local.retention.bytes", Kind::Long(-2, LONG), "-2", KEPT),
     key("local.retention.ms", Kind::Long(-2, LONG), "-2", KEPT),
     key("max.compaction.lag.ms", Kind::Long(1, LONG), "9223372036854775807", REWRITE),
@@ -135,7 +137,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigKey] = &[
     key("remote.storage.enable", Kind::Boolean, "false", "Kept and shown: every topic's log is in the store anyway."),
     key("retention.bytes", Kind::Long(i64::MIN, LONG), "", "How much of a partition is kept, -1 for all."),
     key("retention.ms", Kind::Long(-1, LONG), "", "How long records are kept, -1 for ever."),
-    key("segment.bytes", Kind::Int(14, INT), "1073741824", REWRITE),
+    key("segment.bytes", Kind::Int(1 << 20, INT), "1073741824", REWRITE),
     key("segment.index.bytes", Kind::Int(4, INT), "10485760", KEPT),
     key("segment.jitter.ms", Kind::Long(0, LONG), "0", REWRITE),
     key("segment.ms", Kind::Long(1, LONG), "604800000", REWRITE),
@@ -166,6 +168,14 @@ pub enum TopicConfigError {
         value: String,
         /// What it must be.
         detail: String,
+    },
+    /// Two values that cannot both be.
+    #[error("conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})")]
+    CompactionLags {
+        /// Of `min.compaction.lag.ms`.
+        min: i64,
+        /// Of `max.compaction.lag.ms`.
+        max: i64,
     },
 }
 
@@ -201,12 +211,32 @@ impl Kind {
     /// As DescribeConfigs names it.
     pub fn config_type(self) -> ConfigType {
         match self {
-            Self::Int(..) => ConfigType::Int,
+            Self::Int(..) | Self::GzipLevel => ConfigType::Int,
             Self::Long(..) => ConfigType::Long,
             Self::Double(..) => ConfigType::Double,
             Self::Boolean => ConfigType::Boolean,
             Self::Word(_) | Self::Durability => ConfigType::String,
-            Self::Words(_) | Self::List => ConfigType::List,
+            Self::Words(_) | Self::Replicas => ConfigType::List,
+        }
+    }
+
+    /// A value that passed its check as Kafka shows it, read and written again: lists name each item once, numbers have no leading zeros.
+    fn shown(self, value: &str) -> String {
+        let text = value.trim();
+        match self.config_type() {
+            ConfigType::Boolean => text.to_ascii_lowercase(),
+            ConfigType::Int | ConfigType::Long => text.parse::<i64>().map_or_else(|_| text.to_owned(), |number| number.to_string()),
+            ConfigType::Double => text.parse::<f64>().map_or_else(|_| text.to_owned(), |number| format!("{number:?}")),
+            ConfigType::List => {
+                let mut items: Vec<&str> = Vec::new();
+                for item in text.split(',').map(str::trim) {
+                    if !items.contains(&item) {
+                        items.push(item);
+                    }
+                }
+                items.join(",")
+            }
+            ConfigType::String => text.to_owned(),
         }
     }
 }
@@ -276,9 +306,40 @@ pub fn find(name: &str) -> Option<&'static TopicConfigKey> {
 pub fn check(name: &str, value: Option<&str>) -> Result<(), TopicConfigError> {
     let key = find(name).ok_or_else(|| TopicConfigError::Unknown { name: name.to_owned() })?;
     let value = value.ok_or_else(|| TopicConfigError::Null { name: name.to_owned() })?;
-    check_kind(key.kind, value).map_err(|detail| TopicConfigError::Invalid { name: key.name, value: value.to_owned(), detail })
+    let invalid = |value: &str, detail| Err(TopicConfigError::Invalid { name: key.name, value: value.to_owned(), detail });
+    let mut items = value.split(',').map(str::trim);
+    match key.kind {
+        // None at all is a list, too.
+        Kind::Words(_) | Kind::Replicas if value.trim().is_empty() => Ok(()),
+        // Kafka names the item of these, and all of those.
+        Kind::Words(words) => match items.find(|item| !words.contains(item)) {
+            Some(item) => invalid(item, format!("String must be one of: {}", words.join(", "))),
+            None => Ok(()),
+        },
+        Kind::Replicas if value.trim() == "*" || items.clone().all(is_replica) => Ok(()),
+        Kind::Replicas => {
+            let format = "[partitionId]:[brokerId],[partitionId]:[brokerId],...";
+            let detail = format!("{name} must be the literal '*' or a list of replicas in the following format: {format}");
+            invalid(&format!("[{}]", items.collect::<Vec<_>>().join(", ")), detail)
+        }
+        kind => check_kind(kind, value).or_else(|detail| invalid(value, detail)),
+    }
 }
 
+/// Checks values that depend on each other; each has passed [`check`].
+pub fn check_together(set: &BTreeMap<String, String>) -> Result<(), TopicConfigError> {
+    let number = |name: &str, default: i64| set.get(name).and_then(|value| value.trim().parse().ok()).unwrap_or(default);
+    let (min, max) = (number("min.compaction.lag.ms", 0), number("max.compaction.lag.ms", i64::MAX));
+    if max < min { Err(TopicConfigError::CompactionLags { min, max }) } else { Ok(()) }
+}
+
+/// `partition:broker`.
+fn is_replica(item: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    item.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
+}
+
+/// Kinds of single values.
 fn check_kind(kind: Kind, value: &str) -> Result<(), String> {
     let text = value.trim();
     match kind {
@@ -294,9 +355,13 @@ fn check_kind(kind: Kind, value: &str) -> Result<(), String> {
         Kind::Boolean => Err("Expected value to be either true or false".to_owned()),
         Kind::Word(words) if words.contains(&text) => Ok(()),
         Kind::Word(words) => Err(format!("String must be one of: {}", words.join(", "))),
-        Kind::Words(words) if text.split(',').all(|word| words.contains(&word.trim())) => Ok(()),
-        Kind::Words(words) => Err(format!("String must be one of: {}", words.join(", "))),
-        Kind::List => Ok(()),
+        Kind::GzipLevel => match text.parse::<i32>() {
+            Err(_) => Err("Not a number of type INT".to_owned()),
+            Ok(-1 | 1..=9) => Ok(()),
+            Ok(_) => Err("Value must be between 1 and 9 or equal to -1".to_owned()),
+        },
+        // Checked item by item.
+        Kind::Words(_) | Kind::Replicas => Ok(()),
         Kind::Durability => text.parse::<Durability>().map(|_| ()).map_err(|error| error.to_string()),
     }
 }
@@ -356,9 +421,11 @@ impl<'a> TopicConfig<'a> {
         self.number("message.timestamp.after.max.ms", self.defaults.timestamp_after_max_ms)
     }
 
-    /// Whether `cleanup.policy` lets old records go.
-    pub fn deletes(&self) -> bool {
-        self.set.get("cleanup.policy").is_none_or(|policy| policy.split(',').any(|policy| policy.trim() == "delete"))
+    /// Whether records may be deleted from the start of the log: not where `cleanup.policy` only compacts.
+    pub fn allows_delete_records(&self) -> bool {
+        self.set
+            .get("cleanup.policy")
+            .is_none_or(|policy| policy.trim().is_empty() || policy.split(',').any(|policy| policy.trim() == "delete"))
     }
 
     /// Every config with its value and where it comes from, by name.
@@ -377,7 +444,7 @@ impl<'a> TopicConfig<'a> {
         let (broker, default) = (of(self.defaults), of(&built_in));
         let mut given = Vec::new();
         if let Some(value) = self.set.get(key.name) {
-            given.push((Some(key.name), value.clone(), Source::Topic));
+            given.push((Some(key.name), key.kind.shown(value), Source::Topic));
         }
         let synonym = broker_synonym(key.name);
         if broker != default {
@@ -441,12 +508,23 @@ mod tests {
             "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1"
         );
         assert_eq!(
-            refusal("cleanup.policy", "shred"),
+            refusal("cleanup.policy", "delete,shred"),
             "Invalid value shred for configuration cleanup.policy: String must be one of: compact, delete"
         );
         assert_eq!(
             refusal("preallocate", "maybe"),
             "Invalid value maybe for configuration preallocate: Expected value to be either true or false"
+        );
+        assert_eq!(
+            refusal("compression.gzip.level", "0"),
+            "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1"
+        );
+        assert_eq!(refusal("segment.bytes", "13"), "Invalid value 13 for configuration segment.bytes: Value must be at least 1048576");
+        assert_eq!(
+            refusal("leader.replication.throttled.replicas", "0:1,all"),
+            "Invalid value [0:1, all] for configuration leader.replication.throttled.replicas: leader.replication.throttled.replicas \
+             must be the literal '*' or a list of replicas in the following format: \
+             [partitionId]:[brokerId],[partitionId]:[brokerId],..."
         );
         assert_eq!(check("retention.ms", None).unwrap_err().to_string(), "Null value not supported for topic configs: retention.ms");
         assert!(refusal("durability", "quorum").contains("not supported yet"));
@@ -455,9 +533,34 @@ mod tests {
 
     #[test]
     fn compaction_and_lists_of_policies_are_accepted() {
-        for value in ["compact", "delete", "compact,delete", "delete, compact"] {
+        for value in ["compact", "delete", "compact,delete", "delete, compact", "delete,delete", ""] {
             check("cleanup.policy", Some(value)).unwrap();
         }
+        for value in ["*", "0:1", "0:1, 12:3", ""] {
+            check("leader.replication.throttled.replicas", Some(value)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_record_is_not_kept_from_compaction_for_longer_than_at_most() {
+        let set = |min: &str, max: &str| {
+            let keys = [("min.compaction.lag.ms", min), ("max.compaction.lag.ms", max)];
+            BTreeMap::from(keys.map(|(name, value)| (name.to_owned(), value.to_owned())))
+        };
+        check_together(&set("5", "5")).unwrap();
+        check_together(&BTreeMap::new()).unwrap();
+        let refused = check_together(&set("5", "4")).unwrap_err().to_string();
+        assert_eq!(refused, "conflict topic config setting min.compaction.lag.ms (5) > max.compaction.lag.ms (4)");
+    }
+
+    #[test]
+    fn values_are_shown_as_they_were_read() {
+        let shown = |name: &str, value: &str| find(name).unwrap().kind.shown(value);
+        assert_eq!(shown("cleanup.policy", " delete, compact,delete"), "delete,compact");
+        assert_eq!(shown("preallocate", "TRUE"), "true");
+        assert_eq!(shown("segment.ms", "+007"), "7");
+        assert_eq!(shown("min.cleanable.dirty.ratio", "1"), "1.0");
+        assert_eq!(shown("message.timestamp.type", "CreateTime"), "CreateTime");
     }
 
     #[test]

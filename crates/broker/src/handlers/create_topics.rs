@@ -104,6 +104,7 @@ async fn create(broker: &Broker, topic: &CreatableTopic, validate_only: bool) ->
             return Err(Refusal::new(ErrorCode::InvalidConfig, format!("config {} is given twice", &*config.name)));
         }
     }
+    topic_config::check_together(&configs)?;
     let durability = TopicConfig::new(&broker.options.topic_defaults, &configs).durability();
     let creation = CreateTopic { name: topic.name.to_string(), partitions, replication_factor, configs, durability, validate_only };
     let created = broker.metadata.create_topic(creation.clone()).await?;

@@ -53,7 +53,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
 async fn delete(broker: &Broker, topic: &DeleteRecordsTopic, wanted: &DeleteRecordsPartition) -> Result<Offset, ErrorCode> {
     let topic = broker.topic_named(&broker.image(), &topic.name)?;
     let partition = broker.partition(&topic, wanted.partition_index)?;
-    if !TopicConfig::new(&broker.options.topic_defaults, &topic.image.configs).deletes() {
+    if !TopicConfig::new(&broker.options.topic_defaults, &topic.image.configs).allows_delete_records() {
         return Err(ErrorCode::PolicyViolation);
     }
     let before = match wanted.offset {

@@ -61,7 +61,9 @@ async fn alter(broker: &Broker, resource: &AlterConfigsResource, validate_only: 
         resource.configs.iter().try_for_each(|config| apply(broker, &mut changed, config))?;
         Ok(changed)
     };
-    config_change::change(broker, resource.resource_type, &resource.resource_name, &keys, validate_only, change).await
+    let set = resource.configs.iter().filter(|config| config.config_operation != DELETE).map(|config| &*config.name);
+    let set: Vec<&str> = set.collect();
+    config_change::change(broker, resource.resource_type, &resource.resource_name, &set, validate_only, change).await
 }
 
 fn is_null(config: &AlterableConfig) -> bool {

@@ -43,6 +43,7 @@ impl From<MetadataError> for Refusal {
     fn from(error: MetadataError) -> Self {
         match error {
             MetadataError::UnknownTopic { .. } | MetadataError::UnknownPartition { .. } => Self::unknown_topic(),
+            MetadataError::TopicExists { name } => Self::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")),
             error => Self::new(error_code::admin(&error), error.to_string()),
         }
     }

@@ -139,6 +139,8 @@ async fn topics_that_cannot_be_are_refused_one_by_one() {
         assert_eq!(results[0].error_code, code.code(), "case {number}: {:?}", results[0].error_message);
         assert!(results[0].error_message.is_some(), "case {number}");
     }
+    let again = create(&mut peer, vec![topic("old")]).await;
+    assert_eq!(again[0].error_message.as_deref(), Some("Topic 'old' already exists."));
     let mixed = create(&mut peer, vec![topic("twice"), topic("good"), topic("twice")]).await;
     let codes: Vec<_> = mixed.iter().map(|result| result.error_code).collect();
     assert_eq!(codes, [ErrorCode::InvalidRequest.code(), 0, ErrorCode::InvalidRequest.code()]);

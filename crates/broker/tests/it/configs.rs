@@ -89,7 +89,7 @@ async fn what_is_refused_is_said_in_kafkas_words_and_changes_nothing() {
     let invalid_config = ErrorCode::InvalidConfig.code();
     let invalid_request = ErrorCode::InvalidRequest.code();
     let good = ("retention.ms", SET, Some("7"));
-    let cases: [(i8, &str, &[Change<'_>], i16, &str); 13] = [
+    let cases: [(i8, &str, &[Change<'_>], i16, &str); 15] = [
         (TOPIC, "t", &[good, ("no.such", SET, Some("1"))], invalid_config, "Unknown topic config name: no.such"),
         (
             TOPIC,
@@ -117,8 +117,22 @@ async fn what_is_refused_is_said_in_kafkas_words_and_changes_nothing() {
         ),
         (TOPIC, "none", &[good], ErrorCode::UnknownTopicOrPartition.code(), "The topic 'none' does not exist."),
         (TOPIC, "", &[good], invalid_request, "Default topic resources are not allowed."),
-        (BROKER, "1", &[good], invalid_request, "Cannot update these configs dynamically: Set(retention.ms)"),
-        (BROKER, "", &[good], invalid_request, "Cannot update these configs dynamically: Set(retention.ms)"),
+        (BROKER, "1", &[good], invalid_request, "Cannot update these configs dynamically: [retention.ms]"),
+        (
+            BROKER,
+            "1",
+            &[("no.such", DELETE, None), good, ("log.segment.bytes", APPEND, Some("1"))],
+            invalid_request,
+            "Cannot update these configs dynamically: [retention.ms, log.segment.bytes]",
+        ),
+        (
+            TOPIC,
+            "t",
+            &[good, ("min.compaction.lag.ms", SET, Some("5")), ("max.compaction.lag.ms", SET, Some("4"))],
+            invalid_config,
+            "conflict topic config setting min.compaction.lag.ms (5) > max.compaction.lag.ms (4)",
+        ),
+        (BROKER, "", &[good], invalid_request, "Cannot update these configs dynamically: [retention.ms]"),
         (BROKER, "7", &[good], invalid_request, "Unexpected broker id, expected 1 or empty string, but received 7"),
         (99, "t", &[good], invalid_request, "Unsupported resource type: 99"),
     ];
@@ -128,6 +142,17 @@ async fn what_is_refused_is_said_in_kafkas_words_and_changes_nothing() {
     assert_eq!(config(&mut peer, "t", "retention.ms").await.1, 5, "nothing of a refused change is kept");
     assert_eq!(alter_or_validate(&mut peer, TOPIC, "t", &[good], true).await.0, 0);
     assert_eq!(config(&mut peer, "t", "retention.ms").await.1, 5, "a validated change is not made");
+}
+
+#[tokio::test]
+async fn what_is_not_set_on_a_broker_may_be_removed() {
+    let broker = TestBroker::start().await;
+    let mut peer = broker.connect().await;
+    // As reassignments clear the throttles that they may have set.
+    let throttles = [("leader.replication.throttled.rate", DELETE, None), ("no.such", DELETE, None)];
+    for name in ["1", ""] {
+        assert_eq!(alter(&mut peer, BROKER, name, &throttles).await, (0, String::new()));
+    }
 }
 
 #[tokio::test]
