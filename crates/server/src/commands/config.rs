@@ -111,10 +111,12 @@ fn topic_unit(key: &TopicConfigKey) -> &'static str {
     match key.kind {
         topic_config::Kind::Int(..) | topic_config::Kind::Long(..) if key.name.ends_with(".ms") => "ms",
         topic_config::Kind::Int(..) | topic_config::Kind::Long(..) if key.name.ends_with(".bytes") => "bytes",
-        topic_config::Kind::Int(..) | topic_config::Kind::Long(..) | topic_config::Kind::Double(..) => "number",
+        topic_config::Kind::Int(..) | topic_config::Kind::Long(..) | topic_config::Kind::Double(..) | topic_config::Kind::GzipLevel => {
+            "number"
+        }
         topic_config::Kind::Boolean => "boolean",
         topic_config::Kind::Word(_) | topic_config::Kind::Durability => "text",
-        topic_config::Kind::Words(_) | topic_config::Kind::List => "list",
+        topic_config::Kind::Words(_) | topic_config::Kind::Replicas => "list",
     }
 }
 
