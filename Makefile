@@ -12,10 +12,10 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run check test crash clients kafka-tools fuzz perf
+.PHONY: help setup build run check test crash clients kafka-tools differential fuzz perf
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: # what a build needs and this machine lacks
 	@missing=(); \
@@ -59,6 +59,9 @@ clients: build ## new and old clients write and read a file of 100,000 lines; CL
 
 kafka-tools: build ## Kafka's administrative tools against Apache Kafka and against this broker, outputs compared; VERSIONS="4.3.1 …"
 	@tests/kafka-tools/run $(PROGRAM) $(VERSIONS)
+
+differential: build ## replay recorded clients against this and Apache Kafka, and compare the answers; RECORDINGS="path …" for some
+	@tests/differential/run $(PROGRAM) $(RECORDINGS)
 
 fuzz: setup ## fuzz every decoder for SECONDS_EACH (20); TARGETS="request …" for some
 	@unset CARGO_TARGET_DIR; tests/fuzz/run $(or $(SECONDS_EACH),20) $(TARGETS)

@@ -51,7 +51,8 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: C
         results.push(result.with_name(topic.name.clone()));
     }
 
-    if !broker.has_applied(newest, request.timeout_ms).await {
+    // What is only validated changes nothing that could be waited for.
+    if !request.validate_only && !broker.has_applied(newest, request.timeout_ms).await {
         for result in results.iter_mut().filter(|result| result.error_code == 0) {
             result.error_code = ErrorCode::RequestTimedOut.code();
             result.error_message = Some(StrBytes::from_static_str("the topic is created, and not served yet"));

@@ -72,7 +72,10 @@ async fn delete(broker: &Broker, topic: &Named) -> Result<(Revision, TopicId, St
         (Some(_), false) => return Err((ErrorCode::InvalidRequest, "Topic name and topic ID can not both be specified.".to_owned())),
         (None, true) => return Err((ErrorCode::InvalidRequest, "Neither topic name nor id were specified.".to_owned())),
     };
-    let found = found.map_err(|code| (code, "This server does not host this topic.".to_owned()))?;
+    let found = found.map_err(|code| {
+        let what = if code == ErrorCode::UnknownTopicId { "topic ID" } else { "topic-partition" };
+        (code, format!("This server does not host this {what}."))
+    })?;
     let revision = broker.metadata.delete_topic(found.id).await.map_err(|error| (error_code::admin(&error), error.to_string()))?;
     Ok((revision, found.id, StrBytes::from_string(found.name.clone())))
 }

@@ -33,7 +33,7 @@ pub(crate) fn handle(broker: &Broker, context: &RequestContext, request: Describ
         let result =
             DescribeConfigsResult::default().with_resource_type(resource.resource_type).with_resource_name(resource.resource_name.clone());
         results.push(match describe(broker, &request, resource) {
-            Ok(configs) => result.with_error_message(None).with_configs(configs),
+            Ok(configs) => result.with_error_message(Some(StrBytes::default())).with_configs(configs),
             Err(refusal) => {
                 let (code, message) = refusal.answered(broker, context);
                 result.with_error_code(code).with_error_message(message)

@@ -51,7 +51,8 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: E
             let (code, message) = outcome(broker, context, done);
             partitions.push(PartitionResult::default().with_partition_id(index).with_error_code(code).with_error_message(message));
         }
-        if !partitions.is_empty() {
+        // When all are asked for every topic is named, also one without a result.
+        if all || !partitions.is_empty() {
             results.push(ReplicaElectionResult::default().with_topic(name).with_partition_result(partitions));
         }
     }

@@ -188,7 +188,8 @@ impl<'a> Answer<'a> {
                     let reason = refused.iter().find(|(other, _)| *other == name).map(|(_, code)| *code);
                     let valid = create_topics::check_name(&name).is_ok();
                     let code = reason.unwrap_or(if valid { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException });
-                    self.failed(Some(name), Uuid::nil(), code)
+                    // Who may do what is known of a name, whether it is there or not.
+                    self.failed(Some(name), Uuid::nil(), code).with_topic_authorized_operations(self.topic_operations())
                 }
             },
             Topic::WithId(id) => match self.image.topics.get(&TopicId(id)) {
@@ -210,7 +211,11 @@ impl<'a> Answer<'a> {
             .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))
             .with_topic_id(topic.id.0)
             .with_partitions(partitions.collect())
-            .with_topic_authorized_operations(if self.topic_operations { TOPIC_OPERATIONS } else { NO_OPERATIONS })
+            .with_topic_authorized_operations(self.topic_operations())
+    }
+
+    fn topic_operations(&self) -> i32 {
+        if self.topic_operations { TOPIC_OPERATIONS } else { NO_OPERATIONS }
     }
 
     pub(crate) fn partition(&self, partition: &PartitionImage, index: i32) -> MetadataResponsePartition {

@@ -55,7 +55,7 @@ fn reassign(broker: &Broker, name: &TopicName, wanted: &ReassignablePartition) -
     let topic = image.topic_named(name).ok_or_else(|| unknown(format!("Unable to find a topic named {}.", &**name)))?;
     let index = wanted.partition_index;
     let id = TopicPartition::new(topic.id, index);
-    let partition = image.partition(id).ok_or_else(|| unknown(format!("Unable to find a partition numbered {index}.")))?;
+    let partition = image.partition(id).ok_or_else(|| unknown(format!("Unable to find partition {}:{index}.", &**name)))?;
     let Some(replicas) = &wanted.replicas else {
         return Err(Refusal::new(ErrorCode::NoReassignmentInProgress, "No partition reassignment is in progress."));
     };

@@ -49,6 +49,9 @@ async fn metadata_asks_for_all_by_null_and_before_version_1_by_an_empty_list() {
     let invalid = ErrorCode::InvalidTopicException.code();
     let some = peer.ask(9, &named(&["b", "c", "b", "a b"])).await;
     assert_eq!(names(&some), [("b".to_owned(), 0), ("c".to_owned(), unknown), ("a b".to_owned(), invalid)], "each once");
+    let operations = named(&["b", "c"]).with_include_topic_authorized_operations(true);
+    let some: Vec<_> = peer.ask(9, &operations).await.topics.iter().map(|topic| topic.topic_authorized_operations).collect();
+    assert!(0 < some[0] && some[0] == some[1], "of a name, whether it is there or not");
 }
 
 #[tokio::test]
@@ -225,6 +228,8 @@ async fn a_deleted_topic_is_gone_at_once_and_waiting_fetches_hear_of_it() {
         ErrorCode::InvalidRequest,
     ];
     assert_eq!(codes, expected.map(ErrorCode::code));
+    let told: Vec<_> = answer.responses[2..4].iter().map(|result| result.error_message.as_deref()).collect();
+    assert_eq!(told, [Some("This server does not host this topic-partition."), Some("This server does not host this topic ID.")]);
     assert_eq!(
         (answer.responses[0].topic_id, answer.responses[1].name.as_ref().map(|name| name.to_string())),
         (by_name.0, Some("u".to_owned()))

@@ -223,6 +223,7 @@ async fn only_what_is_asked_for_is_described_and_each_resource_once() {
     broker.create_topic("t", 1, &[]).await;
     let mut peer = broker.connect().await;
     let all = describe(&mut peer, TOPIC, "t", None).await;
+    assert_eq!(all.error_message.as_deref(), Some(""), "as Kafka says that there is none");
     assert_eq!(all.configs.len(), broker::topic_config::TOPIC_CONFIGS.len());
     let some = describe(&mut peer, TOPIC, "t", Some(&["segment.ms", "no.such"])).await;
     assert_eq!(some.configs.iter().map(|config| &*config.name).collect::<Vec<_>>(), ["segment.ms"]);

@@ -116,7 +116,9 @@ impl MetadataClient for FakeMetadata {
             return Err(MetadataError::TopicExists { name: request.name });
         }
         if request.validate_only {
-            return Ok(TopicCreated { topic: TopicId::default(), revision: self.image.borrow().revision });
+            // Another change that this broker has not heard of yet.
+            let revision = Revision(self.image.borrow().revision.0 + 1);
+            return Ok(TopicCreated { topic: TopicId::default(), revision });
         }
         let mut bytes = [5; 16];
         bytes[..8].copy_from_slice(&(self.image.borrow().revision.0 + 1).to_be_bytes());
@@ -224,7 +226,7 @@ impl MetadataClient for FakeMetadata {
             return Err(MetadataError::InvalidPartitions { detail: format!("{total} is no more than {present}") });
         }
         if request.validate_only {
-            return Ok(image.revision);
+            return Ok(Revision(image.revision.0 + 1));
         }
         Ok(self.change_topic(request.topic, |topic| topic.partitions.resize(total, topic.partitions[0].clone())))
     }

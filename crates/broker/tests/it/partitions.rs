@@ -128,6 +128,8 @@ async fn an_unclean_election_opens_what_waits_for_a_lost_log_and_nothing_else() 
     assert_eq!(*broker.began_to_lead.lock(), [TopicPartition::new(id, 1)]);
     assert_eq!(elect(&mut peer, 1, None).await, []);
     assert_eq!(elect(&mut peer, 1, Some(("none", vec![0]))).await, [(0, unknown)]);
+    let answer = peer.ask(2, &ElectLeadersRequest::default().with_topic_partitions(None)).await;
+    assert_eq!(answer.replica_election_results.iter().map(|topic| &**topic.topic).collect::<Vec<_>>(), ["t"], "named without a result");
     let answer = peer.ask(2, &ElectLeadersRequest::default().with_election_type(7)).await;
     assert_eq!(answer.error_code, ErrorCode::InvalidRequest.code());
 }
@@ -152,7 +154,7 @@ async fn a_reassignment_is_accepted_where_nothing_would_move() {
     assert_eq!(ask("t", 0, Some(&[9])).await, (invalid, absent.to_owned()));
     assert_eq!(ask("t", 0, None).await.0, ErrorCode::NoReassignmentInProgress.code());
     let unknown = ErrorCode::UnknownTopicOrPartition.code();
-    assert_eq!(ask("t", 5, None).await, (unknown, "Unable to find a partition numbered 5.".to_owned()));
+    assert_eq!(ask("t", 5, None).await, (unknown, "Unable to find partition t:5.".to_owned()));
     assert_eq!(ask("none", 0, None).await, (unknown, "Unable to find a topic named none.".to_owned()));
 }
 

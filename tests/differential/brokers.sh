@@ -1,0 +1,110 @@
+# Sourced by run and record: programs and brokers on ports of the loopback, with their data below $work, stopped when the script ends.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/siltstone/differential
+libraries=$cache/kafka-4.3.1
+export CARGO_TARGET_DIR=$cache/target
+work=$(mktemp -d)
+children=()
+
+stop_children() {
+  local child
+  for child in ${children[@]+"${children[@]}"}; do kill "$child" 2> /dev/null || true; done
+  for child in ${children[@]+"${children[@]}"}; do wait "$child" 2> /dev/null || true; done
+  children=()
+}
+finish() {
+  stop_children
+  rm -rf "$work"
+}
+trap finish EXIT
+
+# need PROGRAM…: says what of these a machine lacks, and ends.
+need() {
+  local lacking=() name
+  for name in "$@"; do
+    case $name in
+      mvn) command -v mvn > /dev/null || lacking+=("mvn (apt-get install maven)") ;;
+      java) command -v java > /dev/null || lacking+=("java 17 or newer (apt-get install default-jre-headless)") ;;
+      go) command -v go > /dev/null || lacking+=("go (https://go.dev/dl)") ;;
+      kcat) command -v kcat > /dev/null || lacking+=("kcat (apt-get install kcat)") ;;
+      venv) python3 -c 'import venv, ensurepip' 2> /dev/null || lacking+=("python3 with venv (apt-get install python3-venv)") ;;
+      *) [ -x "$name" ] || lacking+=("$name (make build)") ;;
+    esac
+  done
+  [ ${#lacking[@]} -eq 0 ] || { printf 'differential: this machine lacks %s\n' "${lacking[@]}" >&2; exit 1; }
+}
+
+# Kafka and its tools. The directory appears only when it is complete.
+fetch_kafka() {
+  [ ! -d "$libraries" ] || return 0
+  rm -rf "$libraries.part"
+  mvn --quiet --batch-mode -f pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$libraries.part"
+  mv "$libraries.part" "$libraries"
+}
+
+# A port that nobody listens on, below those that connections are given.
+free_port() {
+  local port
+  while :; do
+    port=$((20000 + RANDOM % 12000))
+    (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || { echo "$port"; return; }
+  done
+}
+
+# await CHILD LOG COMMAND…: until the command succeeds, for a minute, or says what the child logged.
+await() {
+  local child=$1 log=$2
+  shift 2
+  for _ in $(seq 600); do
+    ! "$@" 2> /dev/null || return 0
+    kill -0 "$child" 2> /dev/null || break
+    sleep 0.1
+  done
+  echo "differential: what should run does not:" >&2
+  tail -n 20 "$log" >&2
+  return 1
+}
+listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1"); }
+
+# Recordings grow old, and what they say was written does too: by Kafka's default it would be gone after a week.
+retention=(log.retention.ms=-1)
+
+# start_siltstone PROGRAM [SETTING…]: an empty broker; sets siltstone to its address.
+start_siltstone() {
+  local program=$1 dir=$work/siltstone-$RANDOM port setting settings=()
+  shift
+  port=$(free_port)
+  for setting in metadata.listen=127.0.0.1:0 "${retention[@]}" "$@"; do settings+=(--set "$setting"); done
+  "$program" serve --data-dir "$dir" --listen "PLAINTEXT://127.0.0.1:$port" --http 127.0.0.1:0 "${settings[@]}" \
+    > "$dir.log" 2>&1 &
+  children+=($!)
+  await $! "$dir.log" grep -q "PLAINTEXT://127.0.0.1:$port" "$dir.log"
+  await $! "$dir.log" listens "$port"
+  siltstone=127.0.0.1:$port
+}
+
+# start_kafka: an empty broker, its own controller, with the id that Siltstone has; sets kafka to its address.
+start_kafka() {
+  local dir=$work/kafka-$RANDOM port controller jvm=(java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto)
+  port=$(free_port) controller=$(free_port)
+  mkdir -p "$dir"
+  cat > "$dir/server.properties" <<- END
+	process.roles=broker,controller
+	node.id=1
+	controller.quorum.voters=1@127.0.0.1:$controller
+	controller.listener.names=CONTROLLER
+	listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+	listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+	log.dirs=$dir/data
+	offsets.topic.replication.factor=1
+	transaction.state.log.replication.factor=1
+	transaction.state.log.min.isr=1
+	${retention[0]}
+	END
+  # With eligible leader replicas, min.insync.replicas would be a setting of the cluster.
+  "${jvm[@]}" -cp "$libraries/*" kafka.tools.StorageTool format --feature eligible.leader.replicas.version=0 --cluster-id 4L6g3nShT-eMCtK--X86sw --config "$dir/server.properties" \
+    > "$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; return 1; }
+  "${jvm[@]}" -cp "$libraries/*" kafka.Kafka "$dir/server.properties" > "$dir/log" 2>&1 &
+  children+=($!)
+  await $! "$dir/log" listens "$port"
+  kafka=127.0.0.1:$port
+}
