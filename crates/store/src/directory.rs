@@ -193,9 +193,12 @@ impl Inner {
                     return self.make_durable(folder).map_err(|error| StoreError::unknown(Operation::Put, key, error.to_string()));
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(self.found(key, &path, folder)),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    fs::create_dir_all(folder).map_err(|error| failed(Operation::Put, key, &error))?;
-                }
+                Err(error) if error.kind() == ErrorKind::NotFound => match fs::create_dir_all(folder) {
+                    Ok(()) => {}
+                    // A deletion has removed the folder above, which it had just emptied.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(failed(Operation::Put, key, &error)),
+                },
                 Err(error) => return Err(failed(Operation::Put, key, &error)),
             }
         }
