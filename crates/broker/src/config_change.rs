@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use metadata_api::{AlterTopicConfigs, MetadataError, TopicImage};
 use protocol::{ErrorCode, StrBytes};
 use tokio::time::Instant;
@@ -11,11 +12,14 @@ use types::Revision;
 
 use crate::broker::Broker;
 use crate::config_resource::{ConfigResource, resource_type};
-use crate::handlers::refusal::Refusal;
+use crate::handlers::refusal::{Refusal, outcome};
+use crate::session::RequestContext;
 use crate::topic_config::{self, TopicConfig};
 
 /// How long a change waits to see that of somebody who was faster.
 const WAIT: Duration = Duration::from_secs(5);
+/// How long an answer waits, in milliseconds, until this broker acts on what it says; the request does not say.
+const APPLY_MS: i32 = 5_000;
 
 /// A topic's configs that are set.
 pub(crate) type Configs = BTreeMap<String, String>;
@@ -82,6 +86,42 @@ fn check(broker: &Broker, topic: &TopicImage, configs: &Configs) -> Result<(), R
         }
         _ => Ok(()),
     }
+}
+
+/// One resource of a request.
+pub(crate) struct Resource<'a> {
+    pub(crate) kind: i8,
+    pub(crate) name: &'a StrBytes,
+    /// Not begun before the resources named before it are done.
+    pub(crate) change: BoxFuture<'a, Result<Revision, Refusal>>,
+}
+
+/// What became of it, as code and text.
+pub(crate) type Outcome = (i16, Option<StrBytes>);
+
+/// Makes the changes of a request one after another, and waits until this broker acts on them. What is named twice is not changed.
+pub(crate) async fn each(broker: &Broker, context: &RequestContext, resources: Vec<Resource<'_>>) -> Vec<Outcome> {
+    let twice = named_twice(resources.iter().map(|resource| (resource.kind, resource.name)));
+    let mut newest = Revision::default();
+    let mut outcomes = Vec::with_capacity(resources.len());
+    for Resource { kind, name, change } in resources {
+        let changed = if twice.contains(&(kind, name)) {
+            Err(Refusal::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
+        } else {
+            change.await
+        };
+        outcomes.push(outcome(broker, context, changed.map(|revision| newest = newest.max(revision))));
+    }
+    broker.has_applied(newest, APPLY_MS).await;
+    outcomes
+}
+
+/// Refuses keys of which one is named more than once.
+pub(crate) fn check_keys(keys: &[&str]) -> Result<(), Refusal> {
+    if named_twice(keys.iter()).is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(ErrorCode::InvalidRequest, "Error due to duplicate config keys"))
 }
 
 /// Those that a request names more than once.

@@ -1,15 +1,15 @@
 //! IncrementalAlterConfigs (KIP-339): sets, removes, and adds to or takes from lists, one topic at a time, all of it or nothing.
 
+use futures::FutureExt;
 use protocol::ErrorCode;
 use protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 use types::Revision;
 
-use super::alter_configs::{APPLY_MS, DUPLICATE_KEYS, EACH_ONCE};
-use super::refusal::{Refusal, outcome};
+use super::refusal::Refusal;
 use crate::broker::Broker;
-use crate::config_change::{self, Configs, named_twice};
+use crate::config_change::{self, Configs, Resource, check_keys};
 use crate::session::RequestContext;
 use crate::topic_config::{self, ConfigType, TopicConfig, TopicConfigError};
 
@@ -24,34 +24,25 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let twice = named_twice(request.resources.iter().map(|resource| (resource.resource_type, &resource.resource_name)));
-    let mut newest = Revision::default();
-    let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in &request.resources {
-        let altered = if twice.contains(&(resource.resource_type, &resource.resource_name)) {
-            Err(Refusal::new(ErrorCode::InvalidRequest, EACH_ONCE))
-        } else {
-            alter(broker, resource, request.validate_only).await
-        };
-        let done = altered.map(|revision| newest = newest.max(revision));
-        let (code, message) = outcome(broker, context, done);
-        responses.push(
-            AlterConfigsResourceResponse::default()
-                .with_error_code(code)
-                .with_error_message(message)
-                .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name.clone()),
-        );
-    }
-    broker.has_applied(newest, APPLY_MS).await;
-    IncrementalAlterConfigsResponse::default().with_responses(responses)
+    let changes = request.resources.iter().map(|resource| Resource {
+        kind: resource.resource_type,
+        name: &resource.resource_name,
+        change: alter(broker, resource, request.validate_only).boxed(),
+    });
+    let outcomes = config_change::each(broker, context, changes.collect()).await;
+    let responses = request.resources.iter().zip(outcomes).map(|(resource, (code, message))| {
+        AlterConfigsResourceResponse::default()
+            .with_error_code(code)
+            .with_error_message(message)
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone())
+    });
+    IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
 async fn alter(broker: &Broker, resource: &AlterConfigsResource, validate_only: bool) -> Result<Revision, Refusal> {
     let keys: Vec<&str> = resource.configs.iter().map(|config| &*config.name).collect();
-    if !named_twice(keys.iter()).is_empty() {
-        return Err(Refusal::new(ErrorCode::InvalidRequest, DUPLICATE_KEYS));
-    }
+    check_keys(&keys)?;
     let nulls: Vec<&str> = resource.configs.iter().filter(|config| is_null(config)).map(|config| &*config.name).collect();
     if !nulls.is_empty() {
         return Err(Refusal::new(ErrorCode::InvalidRequest, format!("Null value not supported for : {}", nulls.join(","))));
