@@ -66,18 +66,8 @@ enum Command {
 /// underscores), command line.
 #[derive(Args, Clone, Default)]
 pub(crate) struct Settings {
-    /// A file of key=value lines
-    #[arg(long, value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
-    /// Set one key; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Short for --set data.dir=DIR
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
-    /// Short for --set store.url=URL
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    #[command(flatten)]
+    place: Place,
     /// Short for --set listeners=LISTENERS
     #[arg(long, value_name = "LISTENERS")]
     listen: Option<String>,
@@ -86,28 +76,52 @@ pub(crate) struct Settings {
     http: Option<String>,
 }
 
+/// Those that say which broker it is: where its files and its store are.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Place {
+    /// The broker's file of key=value lines
+    #[arg(long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    /// Set one key of its configuration; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Short for --set data.dir=DIR
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Short for --set store.url=URL
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+impl From<Place> for Settings {
+    fn from(place: Place) -> Self {
+        Self { place, ..Self::default() }
+    }
+}
+
 impl Settings {
     /// Merges all sources.
     fn raw(self) -> Result<Raw, ConfigError> {
+        let Self { place: Place { config, set, data_dir, store }, listen, http } = self;
         let mut command_line = Vec::new();
         for (flag, key, value) in [
-            ("--data-dir", "data.dir", self.data_dir),
-            ("--store", "store.url", self.store),
-            ("--listen", "listeners", self.listen),
-            ("--http", "http.listen", self.http),
+            ("--data-dir", "data.dir", data_dir),
+            ("--store", "store.url", store),
+            ("--listen", "listeners", listen),
+            ("--http", "http.listen", http),
         ] {
             if let Some(value) = value {
                 let argument = format!("{flag} {value}");
                 command_line.push((key.to_owned(), value, argument));
             }
         }
-        for setting in self.set {
+        for setting in set {
             let Some((key, value)) = setting.split_once('=') else {
                 return Err(ConfigError(format!("--set {setting}: write --set KEY=VALUE")));
             };
             command_line.push((key.trim().to_owned(), value.trim().to_owned(), format!("--set {setting}")));
         }
-        Layers { file: self.config, environment: std::env::vars().collect(), command_line }.merge()
+        Layers { file: config, environment: std::env::vars().collect(), command_line }.merge()
     }
 
     /// Merges all sources, sets the log up as configured, so that warnings go there, and resolves the rest. The second value holds a

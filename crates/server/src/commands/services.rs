@@ -1,6 +1,6 @@
 //! What commands that look behind a broker ask: its metadata service, and its store.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use store::ObjectStore;
 use types::{Offset, SegmentRef, TopicPartition};
 
 use super::DEFAULT_METADATA;
-use crate::Settings;
 use crate::config::Config;
+use crate::{Place, Settings};
 
 /// Segments asked for at once.
 const PAGE: u32 = 1000;
@@ -42,25 +42,14 @@ impl Metadata {
 /// Which store: that of a broker with this configuration.
 #[derive(Args)]
 pub(crate) struct Store {
-    /// The broker's file of key=value lines
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Set one key of its configuration; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Short for --set data.dir=DIR
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
-    /// Short for --set store.url=URL
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    #[command(flatten)]
+    place: Place,
 }
 
 impl Store {
     /// Opens it, and its URL. One that is not there is not made.
     pub(crate) async fn open(self) -> Result<(Arc<dyn ObjectStore>, String)> {
-        let Self { config, set, data_dir, store } = self;
-        let raw = Settings { config, set, data_dir, store, ..Settings::default() }.raw()?;
+        let raw = Settings::from(self.place).raw()?;
         let config = Config::resolve(&raw)?.store;
         if let Some(directory) = config.url.strip_prefix("file://")
             && !Path::new(directory).is_dir()
