@@ -111,6 +111,27 @@ impl Scenario {
         trace::read(&trace(self.dir.path())).iter().filter(|record| kind(record)).count() as u64
     }
 
+    /// The same, until the log was open.
+    pub(crate) fn count_while_opening(&self, kind: impl Fn(&Record) -> bool) -> u64 {
+        let opened = |record: &Record| matches!(record, Record::Note(note) if matches!(Note::parse(note), Some(Note::Recovered { .. })));
+        trace::read(&trace(self.dir.path())).iter().take_while(|record| !opened(record)).filter(|record| kind(record)).count() as u64
+    }
+
+    /// Path of the file or directory whose sync failed.
+    pub(crate) fn failed_sync(&self) -> Option<String> {
+        let records = trace::read(&trace(self.dir.path()));
+        let failed = records.iter().find_map(|record| match record {
+            Record::SyncEnds { ticket, failed: true } => Some(*ticket),
+            _ => None,
+        })?;
+        let begins = records.iter().position(|record| matches!(record, Record::SyncBegins { ticket, .. } if *ticket == failed))?;
+        let Record::SyncBegins { fd: synced, .. } = records[begins] else { unreachable!("it was found as one") };
+        records[..begins].iter().rev().find_map(|record| match record {
+            Record::Open { fd, path, .. } if *fd == synced => Some(path.clone()),
+            _ => None,
+        })
+    }
+
     /// A copy of the directory that stays.
     pub(crate) fn kept(&self) -> PathBuf {
         let name = self.dir.path().file_name().unwrap().to_string_lossy();

@@ -6,7 +6,7 @@
  *   SHIM_NOTES  a path: what is written there becomes a note in the log, in order with everything else
  *   SHIM_KILL   kill -9 this process once it has logged so many records; a note "kill" does so at once
  *   SHIM_FAIL   "sync:<n>:<errno>": the n-th sync fails, once; "write:<n>:<errno>": the n-th write is cut short, and all later
- *               ones fail
+ *               ones fail. With ":noted" behind it, those after a note "fail" are counted
  *
  * An operation and its record happen under one lock, so the order of records is the order of effects. A sync has two records, one
  * before and one after: only what was logged before the first is durable after the second. Calls the model does not know are logged
@@ -49,7 +49,7 @@ static int active;
 static const char *root, *notes;
 static size_t root_len;
 static long kill_after, logged, syncs, writes;
-static long fail_sync, fail_write;
+static long fail_sync, fail_write, noted_sync, noted_write;
 static int fail_errno;
 static unsigned char tracked[MAX_FD];
 
@@ -71,6 +71,10 @@ __attribute__((constructor)) static void start(void)
     active = 1;
     if (fail && sscanf(fail, "sync:%ld:%d", &fail_sync, &fail_errno) != 2)
         sscanf(fail, "write:%ld:%d", &fail_write, &fail_errno);
+    if (fail && strstr(fail, ":noted")) {
+        noted_sync = fail_sync, noted_write = fail_write;
+        fail_sync = fail_write = 0;
+    }
     kill_after = after ? atol(after) : 0;
     if (!path)
         return;
@@ -242,6 +246,10 @@ static ssize_t write_at(int fd, const void *data, size_t len, off_t at)
         emit((struct record){.op = 'N'}, NULL, NULL, data, len);
         if (len == 4 && memcmp(data, "kill", 4) == 0)
             stop();
+        if (len == 4 && memcmp(data, "fail", 4) == 0) {
+            fail_sync = noted_sync ? syncs + noted_sync : 0;
+            fail_write = noted_write ? writes + noted_write : 0;
+        }
         pthread_mutex_unlock(&lock);
         return len;
     }

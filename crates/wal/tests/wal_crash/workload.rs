@@ -17,6 +17,9 @@ use crate::expected::{Note, entry};
 /// Said by a process that met a failure and has checked that the log behaves.
 pub(crate) const STOPPED: &str = "stopped";
 
+/// What a process appends, unless told otherwise.
+pub(crate) const STEPS: u64 = 300;
+
 /// What the tests choose about a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
@@ -144,7 +147,11 @@ impl Broker {
         if held {
             self.faults.hold_syncs();
         }
-        for _ in 0..number("STEPS", 300) {
+        let fail_at = number("FAIL_STEP", u64::MAX);
+        for step in 0..number("STEPS", STEPS) {
+            if step == fail_at {
+                self.notes.tell("fail");
+            }
             let urgency = match self.random.below(8) {
                 _ if object_only => Urgency::Upload,
                 0 => Urgency::Lazy,
