@@ -17,6 +17,8 @@ PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# Cargo tells by times alone whether a file was changed since it was compiled: without the touch, what another checkout has compiled
+# could count as this one's.
 setup: # what a build needs and this machine lacks
 	@missing=(); \
 	command -v clang++ >/dev/null || missing+=(clang); \
@@ -35,6 +37,8 @@ setup: # what a build needs and this machine lacks
 		echo "installing: $${missing[*]}"; \
 		DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq "$${missing[@]}" >/dev/null; \
 	fi
+	@mkdir -p $(CARGO_TARGET_DIR); built=$(CARGO_TARGET_DIR)/checkout; \
+	if [ "$$(cat $$built 2>/dev/null)" != "$(CURDIR)" ]; then find crates -name '*.rs' -exec touch {} +; echo "$(CURDIR)" > $$built; fi
 	@compgen -G '$(CARGO_TARGET_DIR)/release/build/librocksdb-sys-*/out/librocksdb.a' >/dev/null || \
 		echo "The first build compiles RocksDB: 15 to 30 minutes on two cores, once. Later builds take seconds." >&2
 
