@@ -28,7 +28,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// A socket that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {listener}://{address}: {source}; stop what holds the port, or change listeners")]
+#[error("cannot listen on {listener}://{address}; stop what holds the port, or change listeners")]
 pub struct BindError {
     /// The listener's name.
     pub listener: String,

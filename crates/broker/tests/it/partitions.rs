@@ -29,7 +29,7 @@ async fn grow(peer: &mut Peer, topics: Vec<CreatePartitionsTopic>) -> Vec<(i16, 
 }
 
 #[tokio::test]
-async fn a_topic_grows_and_is_served_when_it_is_answered() {
+async fn t37_a_topic_grows_and_is_served_when_it_is_answered() {
     let broker = TestBroker::start().await;
     broker.create_topic("t", 1, &[]).await;
     let mut peer = broker.connect().await;

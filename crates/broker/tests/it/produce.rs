@@ -99,6 +99,32 @@ async fn a_corrupt_batch_is_told_and_its_neighbours_succeed() {
 }
 
 #[tokio::test]
+async fn t38_the_records_that_are_at_fault_are_named_from_version_8_on() {
+    let broker = TestBroker::start().await;
+    let topic = broker.create_topic("t", 2, &[("message.timestamp.after.max.ms", "1000")]).await;
+    let mut builder = BatchBuilder::new(Codec::Lz4);
+    for ahead in [0, 1001, 1000, 5000] {
+        builder.push(Timestamp(NOW + ahead), None, Some(b"x"), &[]);
+    }
+    let request = produce_request("t", -1, vec![(0, builder.build()), (1, batch(&["good"]))]);
+    let mut peer = broker.connect().await;
+    for version in [7, 8, 13] {
+        let mut request = request.clone();
+        if version == 13 {
+            request.topic_data[0].name = TopicName::default();
+            request.topic_data[0].topic_id = topic.0;
+        }
+        let answer = peer.ask(version, &request).await;
+        let [refused, taken] = &answer.responses[0].partition_responses[..] else { panic!("two partitions") };
+        assert_eq!((refused.error_code, refused.base_offset), (ErrorCode::InvalidTimestamp.code(), -1), "version {version}");
+        assert_eq!(taken.error_code, 0, "version {version}");
+        let named: Vec<i32> = refused.record_errors.iter().map(|record| record.batch_index).collect();
+        assert_eq!(named, if version < 8 { vec![] } else { vec![1, 3] }, "version {version}");
+        assert!(refused.record_errors.iter().all(|record| record.batch_index_error_message.is_some()));
+    }
+}
+
+#[tokio::test]
 async fn t4_no_error_comes_with_an_offset_or_as_unknown() {
     let broker = TestBroker::start_with(|_| {}, MemoryOptions { max_bytes: 4096, ..MemoryOptions::default() }).await;
     broker.create_topic("t", 1, &[]).await;

@@ -127,7 +127,7 @@ fn a_producer_id_needs_epoch_and_sequence() {
 }
 
 #[test]
-fn bad_records_of_an_uncompressed_batch_are_named() {
+fn t38_bad_records_of_an_uncompressed_batch_are_named() {
     // The first record: length, attributes, timestamp delta, offset delta, key length, …
     let first = HEADER_BYTES;
     let errors = |batch: Bytes| refused(&batch, &limits()).record_errors().to_vec();
@@ -154,7 +154,7 @@ fn a_compressed_batch_that_counts_more_records_than_bytes_is_opened() {
 }
 
 #[test]
-fn timestamps_too_far_ahead_are_refused_record_by_record() {
+fn t38_timestamps_too_far_ahead_are_refused_record_by_record() {
     for codec in Codec::ALL {
         assert!(validate(&batch_at(codec, &[NOW.0 + 1000, -1]), &limits()).is_ok());
         let error = refused(&batch_at(codec, &[NOW.0, NOW.0 + 1001, NOW.0 + 5000]), &limits());
