@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -99,34 +100,43 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// The directory `base` with all it holds, durable.
+    /// The directory `base` with all it holds, durable. A log that is open may remove a file meanwhile; then it is looked at again.
     pub(crate) fn holding(base: &Path) -> Self {
-        let mut disk = Self { nodes: Vec::new(), changes: Vec::new(), fds: HashMap::new(), syncs: HashMap::new(), records: 0 };
-        let mut known = HashMap::new();
-        disk.load(base, &mut known);
-        disk
+        for _ in 0..100 {
+            let mut disk = Self { nodes: Vec::new(), changes: Vec::new(), fds: HashMap::new(), syncs: HashMap::new(), records: 0 };
+            match disk.load(base, &mut HashMap::new()) {
+                Ok(_) => return disk,
+                Err(err) if err.kind() == io::ErrorKind::NotFound && base.exists() => {}
+                Err(err) => panic!("read {}: {err}", base.display()),
+            }
+        }
+        panic!("{} does not hold still", base.display());
     }
 
-    fn load(&mut self, path: &Path, known: &mut HashMap<u64, Node>) -> Node {
+    fn load(&mut self, path: &Path, known: &mut HashMap<u64, Node>) -> io::Result<Node> {
         let node = self.nodes.len();
         self.nodes.push(Content::File(File::default()));
         if path.is_dir() {
             let mut names = Names::new();
-            for entry in fs::read_dir(path).unwrap().map(Result::unwrap).filter(|entry| !is_left_out(&entry.path())) {
+            for entry in fs::read_dir(path)? {
+                let entry = entry?;
+                if is_left_out(&entry.path()) {
+                    continue;
+                }
                 use std::os::unix::fs::MetadataExt as _;
-                let inode = entry.metadata().unwrap().ino();
+                let inode = entry.metadata()?.ino();
                 let child = match known.get(&inode) {
                     Some(child) => *child,
-                    None => self.load(&entry.path(), known),
+                    None => self.load(&entry.path(), known)?,
                 };
                 known.insert(inode, child);
                 names.insert(entry.file_name().into_string().unwrap(), child);
             }
             self.nodes[node] = Content::Dir { now: names.clone(), first: names };
         } else {
-            self.nodes[node] = Content::File(File { synced: fs::read(path).unwrap(), ..File::default() });
+            self.nodes[node] = Content::File(File { synced: fs::read(path)?, ..File::default() });
         }
-        node
+        Ok(node)
     }
 
     /// Does what the record says.
