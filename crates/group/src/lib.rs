@@ -11,6 +11,8 @@
 
 mod coordinator;
 
+mod consumer;
+
 mod answers;
 mod error;
 mod requests;
