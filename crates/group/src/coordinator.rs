@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::deadlines::Deadlines;
 use crate::{
-    CommitRequest, ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatRequest, DeleteOffsetsRequest, Described, Effects,
-    FetchOffsetsRequest, FetchedOffsets, GroupError, HeartbeatRequest, JoinRequest, LeaveRequest, Left, ListFilter, Listed, Moment, Now,
-    Options, PartitionResults, Row, RowError, SyncRequest, Ticket, Topics,
+    CommitRequest, ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatRequest, DeleteOffsetsRequest, Described, Effects, FetchOffsetsRequest,
+    FetchedOffsets, GroupError, HeartbeatRequest, JoinRequest, LeaveRequest, Left, ListFilter, Listed, Moment, Now, Options, PartitionResults, Row,
+    RowError, SyncRequest, Ticket, Topics,
 };
 
 /// The groups of one slot: members, generations, committed offsets.

@@ -18,6 +18,9 @@ mod assignment;
 mod assignors;
 mod regexes;
 
+mod classic_members;
+mod embedded;
+
 mod commit;
 mod describe;
 
@@ -27,8 +30,10 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use classic_members::{ClassicConsumer, ClassicConsumers};
 pub(crate) use commit::CommitScope;
 pub(crate) use group::ConsumerGroup;
 pub(crate) use heartbeat::check_request;
 pub(crate) use load::ConsumerGroupLoader;
+pub(crate) use member::JOIN;
 pub(crate) use rows::Loaded;
