@@ -109,6 +109,10 @@ impl ConsumerGroup {
 
     /// What the group is as a classic one, once only members of the classic protocol are left; `None` while there are others, or nobody.
     pub(crate) fn to_classic(&self, topics: &dyn Topics) -> Option<ClassicConsumers> {
+        // Asked whenever somebody leaves, and mostly in vain.
+        if self.members.values().any(|member| member.subscription.classic.is_none()) {
+            return None;
+        }
         let mut members = Vec::with_capacity(self.members.len());
         for (member_id, member) in &self.members {
             let Subscription { instance_id, client_id, client_host, rebalance_timeout_ms, classic, .. } = member.subscription.clone();
