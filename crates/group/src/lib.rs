@@ -11,6 +11,9 @@
 
 mod coordinator;
 
+mod classic;
+mod offsets;
+
 mod answers;
 mod error;
 mod requests;
@@ -23,6 +26,9 @@ mod topics;
 mod deadlines;
 mod effects;
 mod row;
+
+#[cfg(test)]
+mod tests;
 
 pub use answers::{
     Answer, ConsumerDescribed, ConsumerDescribedMember, ConsumerHeartbeat, Described, DescribedMember, DescribedPartitions, FetchedOffsets,

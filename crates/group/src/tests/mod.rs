@@ -1,0 +1,11 @@
+//! The coordinator from outside: what is asked, what is answered, what is saved.
+
+mod harness;
+
+mod generations;
+mod golden;
+mod groups;
+mod members;
+mod offsets;
+mod properties;
+mod static_members;
