@@ -3,15 +3,19 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use types::TopicPartition;
+
 use crate::classic::ClassicGroup;
+use crate::consumer::{ConsumerGroup, ConsumerGroupLoader, JOIN, Loaded, check_request};
 use crate::deadlines::Deadlines;
 use crate::effects::Context;
+use crate::entry::{Entry, Group};
 use crate::offsets::Offsets;
 use crate::row::Kind;
 use crate::{
     Answer, CommitRequest, ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatRequest, DeleteOffsetsRequest, Described, Effects,
-    FetchOffsetsRequest, FetchedOffsets, GroupError, GroupType, HeartbeatRequest, JoinRequest, LeaveRequest, Left, LeftMember, ListFilter,
-    Listed, Moment, Now, Options, PartitionResults, Row, RowError, SyncRequest, Ticket, Topics,
+    FetchOffsetsRequest, FetchedOffsets, GroupError, HeartbeatRequest, JoinRequest, LeaveRequest, Left, LeftMember, LeavingMember,
+    ListFilter, Listed, Moment, Now, Options, PartitionResults, Row, RowError, SyncRequest, Ticket, Topics,
 };
 
 /// The groups of one slot: members, generations, committed offsets.
@@ -29,18 +33,6 @@ pub struct Coordinator {
     shared: Shared,
 }
 
-/// A group and its offsets.
-#[derive(Debug)]
-struct Entry {
-    group: Group,
-    offsets: Offsets,
-}
-
-#[derive(Debug)]
-enum Group {
-    Classic(ClassicGroup),
-}
-
 /// What every group needs.
 #[derive(Debug)]
 struct Shared {
@@ -55,26 +47,6 @@ impl Shared {
     }
 }
 
-impl Entry {
-    fn new(id: Arc<str>) -> Self {
-        Self { group: Group::Classic(ClassicGroup::new(id)), offsets: Offsets::default() }
-    }
-}
-
-impl Group {
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::Classic(group) => group.is_empty(),
-        }
-    }
-
-    fn is_subscribed(&self, topic: &str) -> bool {
-        match self {
-            Self::Classic(group) => group.is_subscribed(topic),
-        }
-    }
-}
-
 impl Coordinator {
     /// No groups yet.
     pub fn new(options: Options) -> Self {
@@ -85,22 +57,27 @@ impl Coordinator {
     /// What another coordinator saved: for every key its last value, in any order. Sessions of members begin anew.
     pub fn load(options: Options, rows: impl IntoIterator<Item = Row>, now: Now) -> Result<Self, RowError> {
         let mut coordinator = Self::new(options);
+        let mut consumers: HashMap<String, ConsumerGroupLoader> = HashMap::new();
         for Row { key, value } in rows {
             let Some(value) = value else { continue };
             let (kind, group_id, key) = Kind::read(key)?;
-            let entry = coordinator.entry(&group_id, now);
             match kind {
                 Kind::ClassicGroup => {
                     key.end()?;
-                    entry.group = Group::Classic(ClassicGroup::read(group_id.into(), value)?);
+                    let group = ClassicGroup::read(group_id.as_str().into(), value)?;
+                    coordinator.entry(&group_id, now).group = Group::Classic(group);
                 }
-                Kind::Offset => entry.offsets.read(key, value)?,
-                kind => return Err(RowError::UnknownKind(kind as u8)),
+                Kind::Offset => coordinator.entry(&group_id, now).offsets.read(key, value)?,
+                kind => consumers.entry(group_id).or_default().add(Loaded::read(kind, key, value)?),
             }
         }
+        for (group_id, loader) in consumers {
+            let group = loader.finish(group_id.as_str().into(), &mut coordinator.shared.context(now))?;
+            coordinator.entry(&group_id, now).group = Group::Consumer(group);
+        }
         for entry in coordinator.groups.values_mut() {
-            match &mut entry.group {
-                Group::Classic(group) => group.resume(&mut coordinator.shared.context(now)),
+            if let Group::Classic(group) = &mut entry.group {
+                group.resume(&mut coordinator.shared.context(now));
             }
         }
         Ok(coordinator)
@@ -119,11 +96,12 @@ impl Coordinator {
     }
 
     /// Does what is due: sessions, rebalances, offsets that nobody needs.
-    pub fn expire(&mut self, _topics: &dyn Topics, now: Now) {
+    pub fn expire(&mut self, topics: &dyn Topics, now: Now) {
         while let Some((group_id, timer)) = self.shared.timers.pop(now.moment) {
             if let Some(entry) = self.groups.get_mut(&group_id) {
                 match &mut entry.group {
                     Group::Classic(group) => group.on_timer(&timer, &mut self.shared.context(now)),
+                    Group::Consumer(group) => group.expire(&timer, topics, &mut self.shared.context(now)),
                 }
             }
         }
@@ -138,11 +116,7 @@ impl Coordinator {
         let cx = &mut self.shared.context(now);
         let mut gone = Vec::new();
         for (group_id, Entry { group, offsets }) in &mut self.groups {
-            let retained_since = |topic: &str, committed| match &*group {
-                Group::Classic(group) if group.is_subscribed(topic) => None,
-                Group::Classic(group) => group.retained_since(committed),
-            };
-            offsets.expire(group_id, retained_since, cx);
+            offsets.expire(group_id, |topic, committed| group.retained_since(topic, committed), cx);
             if offsets.is_empty() && group.is_empty() {
                 gone.push(group_id.clone());
             }
@@ -177,10 +151,24 @@ impl Coordinator {
         let group_id = request.group_id.clone();
         self.entry(&group_id, now);
         let Some(entry) = self.groups.get_mut(group_id.as_str()) else { return };
+        let cx = &mut self.shared.context(now);
+        if matches!(entry.group, Group::Consumer(_)) && entry.group.is_empty() && request.member_id.is_empty() {
+            // Nobody is in it: it becomes what the next member speaks.
+            entry.replace(Group::Classic(ClassicGroup::new(group_id.as_str().into())), cx);
+        }
         let untouched = match &mut entry.group {
             Group::Classic(group) => {
-                group.join(ticket, request, &mut self.shared.context(now));
+                group.join(ticket, request, cx);
                 group.is_untouched()
+            }
+            Group::Consumer(group) => {
+                let error = if group.is_empty() {
+                    GroupError::unknown_member(&group_id, &request.member_id)
+                } else {
+                    GroupError::InconsistentGroupProtocol
+                };
+                cx.answer(ticket, Answer::Join(Err(error)));
+                false
             }
         };
         if untouched && entry.offsets.is_empty() {
@@ -194,8 +182,9 @@ impl Coordinator {
         let cx = &mut self.shared.context(now);
         match self.groups.get_mut(request.group_id.as_str()).map(|entry| &mut entry.group) {
             Some(Group::Classic(group)) => group.sync(ticket, request, cx),
-            None if request.group_id.is_empty() => cx.answer(ticket, Answer::Sync(Err(GroupError::InvalidGroupId))),
-            None => {
+            _ if request.group_id.is_empty() => cx.answer(ticket, Answer::Sync(Err(GroupError::InvalidGroupId))),
+            // Members of the consumer protocol do not sync.
+            Some(Group::Consumer(_)) | None => {
                 let unknown = GroupError::unknown_member(&request.group_id, &request.member_id);
                 cx.answer(ticket, Answer::Sync(Err(unknown)));
             }
@@ -207,7 +196,7 @@ impl Coordinator {
         check_group_id(&request.group_id)?;
         match self.groups.get_mut(request.group_id.as_str()).map(|entry| &mut entry.group) {
             Some(Group::Classic(group)) => group.heartbeat(&request, &mut self.shared.context(now)),
-            None => Err(GroupError::unknown_member(&request.group_id, &request.member_id)),
+            Some(Group::Consumer(_)) | None => Err(GroupError::unknown_member(&request.group_id, &request.member_id)),
         }
     }
 
@@ -216,7 +205,7 @@ impl Coordinator {
         check_group_id(&request.group_id)?;
         match self.groups.get_mut(request.group_id.as_str()).map(|entry| &mut entry.group) {
             Some(Group::Classic(group)) => Ok(group.leave(request, &mut self.shared.context(now))),
-            None => Ok(nobody_left(request)),
+            Some(Group::Consumer(_)) | None => Ok(nobody_left(request)),
         }
     }
 
@@ -234,16 +223,25 @@ impl Coordinator {
         let cx = &mut self.shared.context(now);
         match &mut entry.group {
             Group::Classic(group) => group.check_commit(&request, cx)?,
+            Group::Consumer(group) => {
+                let scope = group.check_commit(&request)?;
+                for topic in &request.topics {
+                    topic.partitions.iter().try_for_each(|it| scope.check(TopicPartition::new(topic.id, it.partition)))?;
+                }
+            }
         }
         Ok(entry.offsets.commit(request, cx))
     }
 
     /// OffsetFetch, of one group. One that does not exist has committed nothing.
     pub fn fetch_offsets(&self, request: &FetchOffsetsRequest) -> Result<FetchedOffsets, GroupError> {
-        match self.groups.get(request.group_id.as_str()) {
-            Some(entry) => Ok(entry.offsets.fetch(request)),
-            None => Ok(Offsets::default().fetch(request)),
+        let Some(Entry { group, offsets }) = self.groups.get(request.group_id.as_str()) else {
+            return Ok(Offsets::default().fetch(request));
+        };
+        if let Group::Consumer(group) = group {
+            group.check_fetch(request)?;
         }
+        Ok(offsets.fetch(request))
     }
 
     /// OffsetDelete.
@@ -252,8 +250,8 @@ impl Coordinator {
         let Some(Entry { group, offsets }) = self.groups.get_mut(request.group_id.as_str()) else {
             return Err(GroupError::no_such_group(&request.group_id));
         };
-        match &*group {
-            Group::Classic(group) => group.check_delete_offsets()?,
+        if let Group::Classic(group) = &*group {
+            group.check_delete_offsets()?;
         }
         Ok(offsets.delete(request, |topic| group.is_subscribed(topic), &mut self.shared.context(Now::default())))
     }
@@ -270,20 +268,14 @@ impl Coordinator {
     pub fn describe(&self, group_id: &str) -> Result<Described, GroupError> {
         match self.groups.get(group_id).map(|entry| &entry.group) {
             Some(Group::Classic(group)) => Ok(group.describe()),
+            Some(Group::Consumer(_)) => Err(GroupError::GroupIdNotFound(format!("Group {group_id} is not a classic group."))),
             None => Err(GroupError::no_such_group(group_id)),
         }
     }
 
     /// ListGroups, by group id.
     pub fn list(&self, filter: &ListFilter) -> Vec<Listed> {
-        let listed = self.groups.iter().map(|(id, entry)| match &entry.group {
-            Group::Classic(group) => Listed {
-                group_id: id.to_string(),
-                protocol_type: group.protocol_type().unwrap_or_default().to_owned(),
-                state: group.state(),
-                group_type: GroupType::Classic,
-            },
-        });
+        let listed = self.groups.iter().map(|(id, entry)| entry.group.listed(id));
         let mut listed: Vec<_> = listed
             .filter(|group| passes(&filter.states, &group.state.to_string()) && passes(&filter.types, &group.group_type.to_string()))
             .collect();
@@ -301,19 +293,40 @@ impl Coordinator {
         Ok(())
     }
 
-    /// ConsumerGroupHeartbeat (KIP-848).
+    /// ConsumerGroupHeartbeat (KIP-848). A group without members becomes a consumer group with the first one that joins.
     pub fn consumer_heartbeat(
         &mut self,
-        _request: ConsumerHeartbeatRequest,
-        _topics: &dyn Topics,
-        _now: Now,
+        request: ConsumerHeartbeatRequest,
+        topics: &dyn Topics,
+        now: Now,
     ) -> Result<ConsumerHeartbeat, GroupError> {
-        Err(GroupError::UnsupportedVersion("Groups of the consumer protocol are not supported.".to_owned()))
+        check_request(&request, &self.shared.options)?;
+        let group_id = request.group_id.as_str();
+        let joins = request.member_epoch == JOIN;
+        let cx = &mut self.shared.context(now);
+        match self.groups.get_mut(group_id).map(|entry| &mut entry.group) {
+            Some(Group::Consumer(group)) => return group.heartbeat(&request, topics, cx),
+            Some(Group::Classic(group)) if !joins || !group.is_empty() => return Err(not_a_consumer_group(group_id)),
+            None if !joins => return Err(GroupError::no_such_group(group_id)),
+            Some(Group::Classic(_)) | None => {}
+        }
+        // Whatever refuses the member leaves what there was.
+        let mut group = ConsumerGroup::new(group_id.into());
+        let heartbeat = group.heartbeat(&request, topics, cx)?;
+        self.entry(group_id, now);
+        if let Some(entry) = self.groups.get_mut(group_id) {
+            entry.replace(Group::Consumer(group), &mut self.shared.context(now));
+        }
+        Ok(heartbeat)
     }
 
-    /// ConsumerGroupDescribe, of one group (KIP-848).
-    pub fn consumer_describe(&self, group_id: &str, _topics: &dyn Topics) -> Result<ConsumerDescribed, GroupError> {
-        Err(GroupError::no_such_group(group_id))
+    /// ConsumerGroupDescribe, of one group (KIP-848). A classic group is [`GroupError::GroupIdNotFound`].
+    pub fn consumer_describe(&self, group_id: &str, topics: &dyn Topics) -> Result<ConsumerDescribed, GroupError> {
+        match self.groups.get(group_id).map(|entry| &entry.group) {
+            Some(Group::Consumer(group)) => Ok(group.describe(&self.shared.options.consumer_assignors, topics)),
+            Some(Group::Classic(_)) => Err(not_a_consumer_group(group_id)),
+            None => Err(GroupError::no_such_group(group_id)),
+        }
     }
 
     /// The group, made if it does not exist.
@@ -329,15 +342,17 @@ impl Coordinator {
         self.shared.timers.cancel_group(&id);
         let cx = &mut self.shared.context(now);
         entry.offsets.delete_all(group_id, cx);
-        match entry.group {
-            Group::Classic(_) => cx.save(ClassicGroup::tombstone(group_id)),
-        }
+        entry.group.remove(cx);
     }
 }
 
 /// Offsets may be committed for a group without a name; members it cannot have.
 fn check_group_id(group_id: &str) -> Result<(), GroupError> {
     if group_id.is_empty() { Err(GroupError::InvalidGroupId) } else { Ok(()) }
+}
+
+fn not_a_consumer_group(group_id: &str) -> GroupError {
+    GroupError::GroupIdNotFound(format!("Group {group_id} is not a consumer group."))
 }
 
 fn passes(filter: &[String], name: &str) -> bool {
@@ -347,7 +362,7 @@ fn passes(filter: &[String], name: &str) -> bool {
 /// No such group.
 fn nobody_left(request: LeaveRequest) -> Left {
     let LeaveRequest { group_id, members } = request;
-    let unknown = |member: crate::LeavingMember| LeftMember {
+    let unknown = |member: LeavingMember| LeftMember {
         result: Err(GroupError::unknown_member(&group_id, &member.member_id)),
         member_id: member.member_id,
         instance_id: member.instance_id,

@@ -12,6 +12,8 @@
 mod coordinator;
 
 mod classic;
+mod consumer;
+mod entry;
 mod offsets;
 
 mod answers;

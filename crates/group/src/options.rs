@@ -25,6 +25,10 @@ pub struct Options {
     pub consumer_max_size: usize,
     /// `group.consumer.assignors`; the first is the default.
     pub consumer_assignors: Vec<AssignorName>,
+    /// `group.consumer.regex.refresh.interval.ms`: when regular expressions are resolved again although nothing seems to have changed.
+    pub consumer_regex_refresh_interval_ms: u64,
+    /// `group.consumer.assignment.interval.ms`: how long a target assignment stands before another one is made (KIP-1263).
+    pub consumer_assignment_interval_ms: u64,
     /// `group.consumer.migration.policy`.
     pub migration_policy: MigrationPolicy,
 }
@@ -43,6 +47,8 @@ impl Default for Options {
             consumer_heartbeat_interval_ms: 5_000,
             consumer_max_size: i32::MAX as usize,
             consumer_assignors: vec![AssignorName::Uniform, AssignorName::Range],
+            consumer_regex_refresh_interval_ms: 600_000,
+            consumer_assignment_interval_ms: 1_000,
             migration_policy: MigrationPolicy::Bidirectional,
         }
     }

@@ -7,6 +7,7 @@ use types::Timestamp;
 
 use super::member::{Member, Waiter};
 use super::{ClassicGroup, State};
+use crate::deadlines::Timer;
 use crate::effects::Context;
 use crate::row::{Kind, Writer};
 use crate::{Protocol, Row, RowError};
@@ -37,9 +38,12 @@ impl ClassicGroup {
         Row { key: Self::key(&self.id), value: Some(value.finish()) }
     }
 
-    /// The row's end.
-    pub(crate) fn tombstone(group_id: &str) -> Row {
-        Row { key: Self::key(group_id), value: None }
+    /// The group, which has no members, ends.
+    pub(crate) fn end(self, cx: &mut Context<'_>) {
+        cx.save(Row { key: Self::key(&self.id), value: None });
+        for id in self.pending {
+            cx.cancel_timer(&self.id, &Timer::Pending(id));
+        }
     }
 
     fn key(group_id: &str) -> Bytes {

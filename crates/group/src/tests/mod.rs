@@ -9,3 +9,4 @@ mod members;
 mod offsets;
 mod properties;
 mod static_members;
+mod types;

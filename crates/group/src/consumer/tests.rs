@@ -1,0 +1,5 @@
+mod commits;
+mod formats;
+mod protocol;
+mod schedule;
+mod world;
