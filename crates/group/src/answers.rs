@@ -284,3 +284,4 @@ pub struct DescribedPartitions {
     /// Which partitions.
     pub partitions: Vec<i32>,
 }
+

@@ -40,9 +40,7 @@ pub enum GroupError {
     #[error("The group member's supported protocols are incompatible with those of existing members.")]
     InconsistentGroupProtocol,
     /// The session timeout is outside what the broker allows.
-    #[error(
-        "The session timeout is not within the range allowed by the broker (group.min.session.timeout.ms and group.max.session.timeout.ms)."
-    )]
+    #[error("The session timeout is not within the range allowed by the broker (group.min.session.timeout.ms and group.max.session.timeout.ms).")]
     InvalidSessionTimeout,
     /// The group id may not be used for this request.
     #[error("The group id is invalid.")]

@@ -40,6 +40,8 @@ pub(crate) struct ConsumerGroup {
     pub(super) checked_version: Option<u64>,
     /// When the target assignment was made. Not saved.
     pub(super) assigned_at: Option<Moment>,
+    /// Members of the classic protocol that were told to join again. Not saved.
+    pub(super) awaited: BTreeSet<Arc<str>>,
 }
 
 /// How many members say the same.
@@ -102,6 +104,7 @@ impl ConsumerGroup {
             resolved_at: None,
             checked_version: None,
             assigned_at: None,
+            awaited: BTreeSet::new(),
         }
     }
 

@@ -160,8 +160,7 @@ impl ConsumerGroup {
         }
     }
 
-    /// Takes over what the member says of itself, and raises the group's epoch if that, or the topics, changed what is to be assigned.
-    /// Says whether the member's subscription changed.
+    /// Takes over what the member says of itself. Says whether its subscription changed.
     fn update_subscription(
         &mut self,
         member_id: &Arc<str>,
@@ -177,9 +176,27 @@ impl ConsumerGroup {
                 Some(blank.updated(request).unwrap_or(blank))
             }
         };
+        if old.is_some_and(|old| old.classic.is_some()) {
+            // It speaks the other protocol from now on.
+            self.stop_awaiting_join(member_id, context);
+            context.cancel_timer(&self.id, &Timer::ConsumerSync(member_id.clone()));
+        }
+        self.subscribe(member_id, new, topics, context)
+    }
+
+    /// Takes over a new subscription, if there is one, and raises the group's epoch if that, or the topics, changed what is to be
+    /// assigned. Says whether the subscription changed.
+    pub(super) fn subscribe(
+        &mut self,
+        member_id: &Arc<str>,
+        new: Option<Subscription>,
+        topics: &dyn Topics,
+        context: &mut Context<'_>,
+    ) -> bool {
         let (mut names_changed, mut regex_changed) = (false, false);
         let mut raise = self.epoch == 0;
         if let Some(new) = new {
+            let old = self.members.get(member_id).map(|member| &member.subscription);
             let (old_names, old_regex) = old.map(|old| (old.topics.clone(), old.regex.clone())).unwrap_or_default();
             names_changed = old_names != new.topics;
             regex_changed = old_regex != new.regex;
@@ -268,7 +285,8 @@ impl ConsumerGroup {
         }
     }
 
-    fn cancel_timers(&self, member_id: &Arc<str>, context: &mut Context<'_>) {
+    fn cancel_timers(&mut self, member_id: &Arc<str>, context: &mut Context<'_>) {
+        self.awaited.remove(member_id);
         for timer in [Timer::ConsumerSession, Timer::ConsumerRebalance, Timer::ConsumerJoin, Timer::ConsumerSync] {
             context.cancel_timer(&self.id, &timer(member_id.clone()));
         }
@@ -309,6 +327,6 @@ fn check_epoch(member: &Member, request: &ConsumerHeartbeatRequest) -> Result<()
     )))
 }
 
-fn fenced_instance(member_id: &str, instance_id: &str, owner: &str) -> GroupError {
+pub(super) fn fenced_instance(member_id: &str, instance_id: &str, owner: &str) -> GroupError {
     GroupError::FencedInstanceId(format!("Static member {member_id} with instance id {instance_id} was fenced by member {owner}."))
 }

@@ -1,3 +1,4 @@
+mod classic_members;
 mod commits;
 mod formats;
 mod protocol;

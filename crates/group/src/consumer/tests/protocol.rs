@@ -22,7 +22,10 @@ fn check(world: &mut World, request: &ConsumerHeartbeatRequest, expected: &str) 
 }
 
 fn refused(world: &mut World, request: &ConsumerHeartbeatRequest) -> GroupError {
-    world.send(request).unwrap_err()
+    let before = format!("{:?}", world.group);
+    let error = world.send(request).unwrap_err();
+    assert_eq!(format!("{:?}", world.group), before, "a refused request changed something");
+    error
 }
 
 /// `m1` has the whole of topic `a`, four partitions, in epoch 1.
@@ -380,10 +383,10 @@ fn five_thousand_join_at_once() {
     let mut world = World::new(&[("a", 5_000)]);
     world.options = Options::default();
     for index in 0..5_000 {
-        world.group_join_without_checks(&join(&format!("m{index:04}"), &["a"]));
+        world.send(&join(&format!("m{index:04}"), &["a"])).unwrap();
     }
     world.pass(1_000);
-    assert_eq!(world.call(|group, topics, context| group.heartbeat(&beat("m0001", 1), topics, context)).unwrap().member_epoch, 5_000);
+    assert_eq!(world.send(&beat("m0001", 1)).unwrap().member_epoch, 5_000);
     let described = world.describe();
     assert!(described.members.iter().all(|member| member.target_assignment.iter().map(|topic| topic.partitions.len()).sum::<usize>() == 1));
 }

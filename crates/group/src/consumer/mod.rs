@@ -18,6 +18,9 @@ mod assignment;
 mod assignors;
 mod regexes;
 
+mod classic_members;
+mod embedded;
+
 mod commit;
 mod describe;
 
@@ -27,6 +30,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use classic_members::{ClassicConsumer, ClassicConsumers};
 pub(crate) use group::ConsumerGroup;
 pub(crate) use heartbeat::check_request;
 pub(crate) use load::ConsumerGroupLoader;
