@@ -284,4 +284,3 @@ pub struct DescribedPartitions {
     /// Which partitions.
     pub partitions: Vec<i32>,
 }
-

@@ -14,7 +14,7 @@ use crate::offsets::Offsets;
 use crate::row::Kind;
 use crate::{
     Answer, CommitRequest, ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatRequest, DeleteOffsetsRequest, Described, Effects,
-    FetchOffsetsRequest, FetchedOffsets, GroupError, HeartbeatRequest, JoinRequest, LeaveRequest, Left, LeftMember, LeavingMember,
+    FetchOffsetsRequest, FetchedOffsets, GroupError, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, Left, LeftMember,
     ListFilter, Listed, Moment, Now, Options, PartitionResults, Row, RowError, SyncRequest, Ticket, Topics,
 };
 
@@ -101,7 +101,10 @@ impl Coordinator {
             if let Some(entry) = self.groups.get_mut(&group_id) {
                 match &mut entry.group {
                     Group::Classic(group) => group.on_timer(&timer, &mut self.shared.context(now)),
-                    Group::Consumer(group) => group.expire(&timer, topics, &mut self.shared.context(now)),
+                    Group::Consumer(group) => {
+                        group.expire(&timer, topics, &mut self.shared.context(now));
+                        entry.downgrade(&group_id, topics, &mut self.shared.context(now));
+                    }
                 }
             }
         }
@@ -132,7 +135,7 @@ impl Coordinator {
     }
 
     /// JoinGroup; answered through the effects, of this call or of a later one.
-    pub fn join(&mut self, ticket: Ticket, request: JoinRequest, _topics: &dyn Topics, now: Now) {
+    pub fn join(&mut self, ticket: Ticket, request: JoinRequest, topics: &dyn Topics, now: Now) {
         self.waiting.insert(ticket);
         let options = &self.shared.options;
         let refusal = if request.group_id.is_empty() {
@@ -161,13 +164,15 @@ impl Coordinator {
                 group.join(ticket, request, cx);
                 group.is_untouched()
             }
+            Group::Consumer(group) if group.is_empty() => {
+                let unknown = GroupError::unknown_member(&group_id, &request.member_id);
+                cx.answer(ticket, Answer::Join(Err(unknown)));
+                false
+            }
             Group::Consumer(group) => {
-                let error = if group.is_empty() {
-                    GroupError::unknown_member(&group_id, &request.member_id)
-                } else {
-                    GroupError::InconsistentGroupProtocol
-                };
-                cx.answer(ticket, Answer::Join(Err(error)));
+                let joined = group.classic_join(request, topics, cx);
+                cx.answer(ticket, Answer::Join(joined));
+                entry.downgrade(&group_id, topics, cx);
                 false
             }
         };
@@ -177,14 +182,17 @@ impl Coordinator {
     }
 
     /// SyncGroup; answered through the effects, of this call or of a later one.
-    pub fn sync(&mut self, ticket: Ticket, request: SyncRequest, _topics: &dyn Topics, now: Now) {
+    pub fn sync(&mut self, ticket: Ticket, request: SyncRequest, topics: &dyn Topics, now: Now) {
         self.waiting.insert(ticket);
         let cx = &mut self.shared.context(now);
         match self.groups.get_mut(request.group_id.as_str()).map(|entry| &mut entry.group) {
             Some(Group::Classic(group)) => group.sync(ticket, request, cx),
             _ if request.group_id.is_empty() => cx.answer(ticket, Answer::Sync(Err(GroupError::InvalidGroupId))),
-            // Members of the consumer protocol do not sync.
-            Some(Group::Consumer(_)) | None => {
+            Some(Group::Consumer(group)) => {
+                let synced = group.classic_sync(&request, topics, cx);
+                cx.answer(ticket, Answer::Sync(synced));
+            }
+            None => {
                 let unknown = GroupError::unknown_member(&request.group_id, &request.member_id);
                 cx.answer(ticket, Answer::Sync(Err(unknown)));
             }
@@ -196,16 +204,27 @@ impl Coordinator {
         check_group_id(&request.group_id)?;
         match self.groups.get_mut(request.group_id.as_str()).map(|entry| &mut entry.group) {
             Some(Group::Classic(group)) => group.heartbeat(&request, &mut self.shared.context(now)),
-            Some(Group::Consumer(_)) | None => Err(GroupError::unknown_member(&request.group_id, &request.member_id)),
+            Some(Group::Consumer(group)) => group.classic_heartbeat(&request, &mut self.shared.context(now)),
+            None => Err(GroupError::unknown_member(&request.group_id, &request.member_id)),
         }
     }
 
     /// LeaveGroup.
-    pub fn leave(&mut self, request: LeaveRequest, _topics: &dyn Topics, now: Now) -> Result<Left, GroupError> {
+    pub fn leave(&mut self, request: LeaveRequest, topics: &dyn Topics, now: Now) -> Result<Left, GroupError> {
         check_group_id(&request.group_id)?;
-        match self.groups.get_mut(request.group_id.as_str()).map(|entry| &mut entry.group) {
-            Some(Group::Classic(group)) => Ok(group.leave(request, &mut self.shared.context(now))),
-            Some(Group::Consumer(_)) | None => Ok(nobody_left(request)),
+        let LeaveRequest { group_id, members } = request;
+        let Some(entry) = self.groups.get_mut(group_id.as_str()) else {
+            let unknown = |leaving: &LeavingMember| Err(GroupError::unknown_member(&group_id, &leaving.member_id));
+            return Ok(each_leaves(members, unknown));
+        };
+        let cx = &mut self.shared.context(now);
+        match &mut entry.group {
+            Group::Classic(group) => Ok(group.leave(members, cx)),
+            Group::Consumer(group) => {
+                let left = each_leaves(members, |leaving| group.classic_leave(leaving, topics, cx));
+                entry.downgrade(&group_id, topics, cx);
+                Ok(left)
+            }
         }
     }
 
@@ -304,11 +323,21 @@ impl Coordinator {
         let group_id = request.group_id.as_str();
         let joins = request.member_epoch == JOIN;
         let cx = &mut self.shared.context(now);
-        match self.groups.get_mut(group_id).map(|entry| &mut entry.group) {
-            Some(Group::Consumer(group)) => return group.heartbeat(&request, topics, cx),
-            Some(Group::Classic(group)) if !joins || !group.is_empty() => return Err(not_a_consumer_group(group_id)),
-            None if !joins => return Err(GroupError::no_such_group(group_id)),
-            Some(Group::Classic(_)) | None => {}
+        if let Some(entry) = self.groups.get_mut(group_id) {
+            match &mut entry.group {
+                Group::Consumer(group) => {
+                    let heartbeat = group.heartbeat(&request, topics, cx);
+                    if request.member_epoch < JOIN {
+                        entry.downgrade(group_id, topics, cx);
+                    }
+                    return heartbeat;
+                }
+                Group::Classic(group) if joins && group.is_empty() => {}
+                Group::Classic(_) if joins => return entry.upgrade(&request, topics, cx),
+                Group::Classic(_) => return Err(GroupError::not_a_consumer_group(group_id)),
+            }
+        } else if !joins {
+            return Err(GroupError::no_such_group(group_id));
         }
         // Whatever refuses the member leaves what there was.
         let mut group = ConsumerGroup::new(group_id.into());
@@ -324,7 +353,7 @@ impl Coordinator {
     pub fn consumer_describe(&self, group_id: &str, topics: &dyn Topics) -> Result<ConsumerDescribed, GroupError> {
         match self.groups.get(group_id).map(|entry| &entry.group) {
             Some(Group::Consumer(group)) => Ok(group.describe(&self.shared.options.consumer_assignors, topics)),
-            Some(Group::Classic(_)) => Err(not_a_consumer_group(group_id)),
+            Some(Group::Classic(_)) => Err(GroupError::not_a_consumer_group(group_id)),
             None => Err(GroupError::no_such_group(group_id)),
         }
     }
@@ -351,21 +380,13 @@ fn check_group_id(group_id: &str) -> Result<(), GroupError> {
     if group_id.is_empty() { Err(GroupError::InvalidGroupId) } else { Ok(()) }
 }
 
-fn not_a_consumer_group(group_id: &str) -> GroupError {
-    GroupError::GroupIdNotFound(format!("Group {group_id} is not a consumer group."))
-}
-
 fn passes(filter: &[String], name: &str) -> bool {
     filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
 }
 
-/// No such group.
-fn nobody_left(request: LeaveRequest) -> Left {
-    let LeaveRequest { group_id, members } = request;
-    let unknown = |member: LeavingMember| LeftMember {
-        result: Err(GroupError::unknown_member(&group_id, &member.member_id)),
-        member_id: member.member_id,
-        instance_id: member.instance_id,
-    };
-    Left { members: members.into_iter().map(unknown).collect() }
+/// Asks for each member whether it leaves.
+fn each_leaves(members: Vec<LeavingMember>, mut leave: impl FnMut(&LeavingMember) -> Result<(), GroupError>) -> Left {
+    let left =
+        |leaving: LeavingMember| LeftMember { result: leave(&leaving), member_id: leaving.member_id, instance_id: leaving.instance_id };
+    Left { members: members.into_iter().map(left).collect() }
 }

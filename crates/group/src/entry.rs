@@ -8,7 +8,7 @@ use crate::classic::{CONSUMER, ClassicGroup};
 use crate::consumer::ConsumerGroup;
 use crate::effects::Context;
 use crate::offsets::Offsets;
-use crate::{GroupType, Listed};
+use crate::{ConsumerHeartbeat, ConsumerHeartbeatRequest, GroupError, GroupType, Listed, Topics};
 
 /// A group and its offsets.
 #[derive(Debug)]
@@ -33,6 +33,47 @@ impl Entry {
     /// A group without members becomes another one; the offsets stay.
     pub(crate) fn replace(&mut self, group: Group, cx: &mut Context<'_>) {
         std::mem::replace(&mut self.group, group).remove(cx);
+    }
+
+    /// A member of the consumer protocol joins a classic group with members (KIP-848, online migration): everybody becomes a member of a
+    /// consumer group, if all are consumers. If that, or the new member, is refused, nothing changes.
+    pub(crate) fn upgrade(
+        &mut self,
+        request: &ConsumerHeartbeatRequest,
+        topics: &dyn Topics,
+        cx: &mut Context<'_>,
+    ) -> Result<ConsumerHeartbeat, GroupError> {
+        let allowed = cx.options.migration_policy.allows_upgrade();
+        let Group::Classic(classic) = &mut self.group else { return Err(GroupError::no_such_group(&request.group_id)) };
+        let Some(consumers) = classic.consumers(cx.options.consumer_max_size).filter(|_| allowed) else {
+            return Err(GroupError::not_a_consumer_group(&request.group_id));
+        };
+        let saved = cx.effects.rows.len();
+        let mut group = ConsumerGroup::from_classic(request.group_id.as_str().into(), consumers, topics, cx)?;
+        match group.heartbeat(request, topics, cx) {
+            Ok(heartbeat) => {
+                classic.dismiss(cx);
+                self.replace(Group::Consumer(group), cx);
+                Ok(heartbeat)
+            }
+            Err(error) => {
+                // Timers of a type that the group has not become mean nothing to it.
+                cx.effects.rows.truncate(saved);
+                Err(error)
+            }
+        }
+    }
+
+    /// Somebody left a consumer group: if only members of the classic protocol are left, it becomes a classic group.
+    pub(crate) fn downgrade(&mut self, group_id: &str, topics: &dyn Topics, cx: &mut Context<'_>) {
+        let Group::Consumer(group) = &self.group else { return };
+        let allowed = cx.options.migration_policy.allows_downgrade();
+        let Some(consumers) = group.to_classic(topics).filter(|left| allowed && left.members.len() <= cx.options.max_size) else { return };
+        let Some(classic) = ClassicGroup::of_consumers(group_id.into(), consumers) else { return };
+        self.replace(Group::Classic(classic), cx);
+        if let Group::Classic(classic) = &mut self.group {
+            classic.begin(cx);
+        }
     }
 }
 

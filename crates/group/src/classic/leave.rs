@@ -2,11 +2,11 @@
 
 use super::{ClassicGroup, State};
 use crate::effects::Context;
-use crate::{GroupError, LeaveRequest, LeavingMember, Left, LeftMember};
+use crate::{GroupError, LeavingMember, Left, LeftMember};
 
 impl ClassicGroup {
-    pub(crate) fn leave(&mut self, request: LeaveRequest, cx: &mut Context<'_>) -> Left {
-        let members: Vec<_> = request.members.into_iter().map(|leaving| self.leave_one(leaving, cx)).collect();
+    pub(crate) fn leave(&mut self, members: Vec<LeavingMember>, cx: &mut Context<'_>) -> Left {
+        let members: Vec<_> = members.into_iter().map(|leaving| self.leave_one(leaving, cx)).collect();
         if members.iter().any(|member| member.result.is_ok()) {
             match self.state {
                 State::Completing | State::Stable => self.prepare_rebalance(cx),

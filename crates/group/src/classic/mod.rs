@@ -12,6 +12,7 @@
 //!
 //! What is saved is the group as it is when it becomes stable or empty, or when a static member is replaced; a rebalance is not.
 
+mod convert;
 mod join;
 mod leave;
 mod member;

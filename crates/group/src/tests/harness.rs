@@ -20,6 +20,7 @@ pub(super) struct Harness {
     pub(super) options: Options,
     pub(super) now: Now,
     pub(super) saved: BTreeMap<Bytes, Bytes>,
+    pub(super) topics: &'static dyn Topics,
     answers: HashMap<Ticket, Answer>,
     tickets: u64,
 }
@@ -51,7 +52,7 @@ impl Harness {
     pub(super) fn new(options: Options) -> Self {
         let now = Now { moment: Moment(1_000), wall: Timestamp(START) };
         let coordinator = Coordinator::new(options.clone());
-        Self { coordinator, options, now, saved: BTreeMap::new(), answers: HashMap::new(), tickets: 0 }
+        Self { coordinator, options, now, saved: BTreeMap::new(), topics: &NoTopics, answers: HashMap::new(), tickets: 0 }
     }
 
     /// Does what a driver does after a call.
@@ -75,14 +76,14 @@ impl Harness {
 
     pub(super) fn join(&mut self, request: JoinRequest) -> Ticket {
         let ticket = self.ticket();
-        self.coordinator.join(ticket, request, &NoTopics, self.now);
+        self.coordinator.join(ticket, request, self.topics, self.now);
         self.settle();
         ticket
     }
 
     pub(super) fn sync(&mut self, request: SyncRequest) -> Ticket {
         let ticket = self.ticket();
-        self.coordinator.sync(ticket, request, &NoTopics, self.now);
+        self.coordinator.sync(ticket, request, self.topics, self.now);
         self.settle();
         ticket
     }
@@ -134,7 +135,7 @@ impl Harness {
             reason: None,
         };
         let request = LeaveRequest { group_id: GROUP.to_owned(), members: members.iter().map(leaving).collect() };
-        let left = self.coordinator.leave(request, &NoTopics, self.now).unwrap();
+        let left = self.coordinator.leave(request, self.topics, self.now).unwrap();
         self.settle();
         left.members
     }
@@ -163,7 +164,7 @@ impl Harness {
                 Some(deadline) if deadline <= end => self.set_time(deadline.max(self.now.moment)),
                 _ => break,
             }
-            self.coordinator.expire(&NoTopics, self.now);
+            self.coordinator.expire(self.topics, self.now);
             self.settle();
         }
         self.set_time(end);

@@ -6,6 +6,7 @@ mod generations;
 mod golden;
 mod groups;
 mod members;
+mod migration;
 mod offsets;
 mod properties;
 mod static_members;

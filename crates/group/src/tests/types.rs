@@ -4,11 +4,11 @@ use types::TopicId;
 
 use super::harness::{GROUP, Harness, commit_as, fetch_all, join_as, prompt, sync_as};
 use crate::{
-    CommitRequest, ConsumerHeartbeat, ConsumerHeartbeatRequest, DeleteOffsetsRequest, FetchOffsetsRequest, GroupError, GroupState, GroupType,
-    ListFilter, Options, TopicInfo, Topics,
+    CommitPartition, CommitRequest, ConsumerHeartbeat, ConsumerHeartbeatRequest, DeleteOffsetsRequest, FetchOffsetsRequest, GroupError,
+    GroupState, GroupType, ListFilter, Options, TopicInfo, Topics,
 };
 
-fn orders() -> TopicId {
+pub(super) fn orders() -> TopicId {
     TopicId::from_bytes([1; 16])
 }
 
@@ -30,12 +30,18 @@ impl Topics for Orders {
     }
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options { consumer_assignment_interval_ms: 0, ..prompt() }
 }
 
+pub(super) fn new(options: Options) -> Harness {
+    let mut group = Harness::new(options);
+    group.topics = &Orders;
+    group
+}
+
 /// A heartbeat of a member of the consumer protocol; with epoch 0 it joins.
-fn beat(group: &mut Harness, member_id: &str, member_epoch: i32) -> Result<ConsumerHeartbeat, GroupError> {
+pub(super) fn beat(group: &mut Harness, member_id: &str, member_epoch: i32) -> Result<ConsumerHeartbeat, GroupError> {
     let joins = member_epoch == 0;
     let request = ConsumerHeartbeatRequest {
         group_id: GROUP.to_owned(),
@@ -66,13 +72,13 @@ fn commit(member_id: &str, epoch: i32, offset: i64) -> CommitRequest {
     commit
 }
 
-fn types(group: &Harness) -> Vec<(String, GroupType, GroupState)> {
+pub(super) fn types(group: &Harness) -> Vec<(String, GroupType, GroupState)> {
     group.coordinator.list(&ListFilter::default()).into_iter().map(|it| (it.group_id, it.group_type, it.state)).collect()
 }
 
 #[test]
 fn a_group_without_members_becomes_what_the_next_one_speaks_and_keeps_its_offsets() {
-    let mut group = Harness::new(options());
+    let mut group = new(options());
     group.commit(commit("", -1, 5)).unwrap().remove(0).unwrap();
     let (ids, _) = group.new_group(1);
     group.leave(&[(&ids[0], None)]);
@@ -103,7 +109,7 @@ fn a_group_without_members_becomes_what_the_next_one_speaks_and_keeps_its_offset
 
 #[test]
 fn who_is_refused_leaves_the_group_what_it_was() {
-    let mut group = Harness::new(Options { consumer_max_size: 0, ..options() });
+    let mut group = new(Options { consumer_max_size: 0, ..options() });
     assert_eq!(beat(&mut group, "a", 0), Err(GroupError::GroupMaxSizeReached { limit: 0 }));
     assert!(types(&group).is_empty());
     let (ids, _) = group.new_group(1);
@@ -116,7 +122,7 @@ fn who_is_refused_leaves_the_group_what_it_was() {
 
 #[test]
 fn heartbeats_of_the_consumer_protocol_need_a_group_of_it() {
-    let mut group = Harness::new(options());
+    let mut group = new(options());
     for epoch in [1, -1] {
         assert_eq!(beat(&mut group, "a", epoch), Err(GroupError::no_such_group(GROUP)));
     }
@@ -129,7 +135,7 @@ fn heartbeats_of_the_consumer_protocol_need_a_group_of_it() {
 
 #[test]
 fn each_type_has_its_own_description() {
-    let mut group = Harness::new(options());
+    let mut group = new(options());
     let missing = |text: String| GroupError::GroupIdNotFound(text);
     assert_eq!(group.coordinator.consumer_describe(GROUP, &Orders), Err(GroupError::no_such_group(GROUP)));
     beat(&mut group, "a", 0).unwrap();
@@ -147,7 +153,7 @@ fn each_type_has_its_own_description() {
 
 #[test]
 fn members_of_the_consumer_protocol_commit_and_fetch_with_their_epoch() {
-    let mut group = Harness::new(options());
+    let mut group = new(options());
     let epoch = beat(&mut group, "a", 0).unwrap().member_epoch;
     assert_eq!(group.commit(commit("a", epoch, 1)), Ok(vec![Ok(())]));
     assert!(matches!(group.commit(commit("a", epoch + 1, 2)), Err(GroupError::StaleMemberEpoch(_))));
@@ -157,8 +163,8 @@ fn members_of_the_consumer_protocol_commit_and_fetch_with_their_epoch() {
     assert!(matches!(group.commit(old), Err(GroupError::UnsupportedVersion(_))));
     // One of two partitions is not the member's since that epoch: nothing of the commit counts.
     let mut earlier = commit("a", epoch - 1, 3);
-    earlier.topics[0].partitions.push(earlier.topics[0].partitions[0].clone());
-    earlier.topics[0].partitions[1].partition = 9;
+    let foreign = CommitPartition { partition: 9, ..earlier.topics[0].partitions[0].clone() };
+    earlier.topics[0].partitions.push(foreign);
     assert!(matches!(group.commit(earlier), Err(GroupError::StaleMemberEpoch(_))));
     assert_eq!(group.fetch_all().topics[0].partitions[0].offset, 1);
 
@@ -179,13 +185,11 @@ fn members_of_the_consumer_protocol_commit_and_fetch_with_their_epoch() {
 
 #[test]
 fn a_consumer_group_is_deleted_without_members_and_loses_offsets_of_what_it_does_not_read() {
-    let mut group = Harness::new(options());
+    let mut group = new(options());
     beat(&mut group, "a", 0).unwrap();
     assert_eq!(group.coordinator.delete(GROUP), Err(GroupError::NonEmptyGroup));
-    let request = DeleteOffsetsRequest {
-        group_id: GROUP.to_owned(),
-        topics: vec![("orders".to_owned(), vec![0]), ("old".to_owned(), vec![0])],
-    };
+    let request =
+        DeleteOffsetsRequest { group_id: GROUP.to_owned(), topics: vec![("orders".to_owned(), vec![0]), ("old".to_owned(), vec![0])] };
     let results = group.coordinator.delete_offsets(request).unwrap().topics;
     assert_eq!(results[0].partitions, [(0, Err(GroupError::GroupSubscribedToTopic))]);
     assert_eq!(results[1].partitions, [(0, Ok(()))]);
@@ -198,7 +202,7 @@ fn a_consumer_group_is_deleted_without_members_and_loses_offsets_of_what_it_does
 
 #[test]
 fn members_of_the_consumer_protocol_are_put_out_when_they_are_silent_and_the_group_ends_a_week_later() {
-    let mut group = Harness::new(options());
+    let mut group = new(options());
     let epoch = beat(&mut group, "a", 0).unwrap().member_epoch;
     group.commit(commit("a", epoch, 1)).unwrap().remove(0).unwrap();
     group.reload();
@@ -212,7 +216,7 @@ fn members_of_the_consumer_protocol_are_put_out_when_they_are_silent_and_the_gro
 
 #[test]
 fn who_speaks_the_consumer_protocol_is_no_member_of_the_classic_one() {
-    let mut group = Harness::new(options());
+    let mut group = new(options());
     let epoch = beat(&mut group, "a", 0).unwrap().member_epoch;
     let unknown = GroupError::unknown_member(GROUP, "a");
     assert_eq!(group.heartbeat("a", epoch), Err(unknown.clone()));
