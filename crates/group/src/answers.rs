@@ -200,7 +200,7 @@ pub struct DescribedMember {
     pub client_host: String,
     /// Its metadata for the protocol agreed on; empty unless the group is stable.
     pub metadata: Bytes,
-    /// What it got; empty unless the group is stable.
+    /// What it got last.
     pub assignment: Bytes,
 }
 
@@ -284,4 +284,3 @@ pub struct DescribedPartitions {
     /// Which partitions.
     pub partitions: Vec<i32>,
 }
-

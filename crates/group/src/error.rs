@@ -40,7 +40,9 @@ pub enum GroupError {
     #[error("The group member's supported protocols are incompatible with those of existing members.")]
     InconsistentGroupProtocol,
     /// The session timeout is outside what the broker allows.
-    #[error("The session timeout is not within the range allowed by the broker (group.min.session.timeout.ms and group.max.session.timeout.ms).")]
+    #[error(
+        "The session timeout is not within the range allowed by the broker (group.min.session.timeout.ms and group.max.session.timeout.ms)."
+    )]
     InvalidSessionTimeout,
     /// The group id may not be used for this request.
     #[error("The group id is invalid.")]
@@ -86,5 +88,10 @@ impl GroupError {
     /// There is no `group_id`.
     pub fn no_such_group(group_id: &str) -> Self {
         Self::GroupIdNotFound(format!("Group {group_id} not found."))
+    }
+
+    /// `group_id` is of the classic protocol.
+    pub(crate) fn not_a_consumer_group(group_id: &str) -> Self {
+        Self::GroupIdNotFound(format!("Group {group_id} is not a consumer group."))
     }
 }

@@ -11,7 +11,10 @@
 
 mod coordinator;
 
+mod classic;
 mod consumer;
+mod entry;
+mod offsets;
 
 mod answers;
 mod error;
@@ -25,6 +28,9 @@ mod topics;
 mod deadlines;
 mod effects;
 mod row;
+
+#[cfg(test)]
+mod tests;
 
 pub use answers::{
     Answer, ConsumerDescribed, ConsumerDescribedMember, ConsumerHeartbeat, Described, DescribedMember, DescribedPartitions, FetchedOffsets,

@@ -31,7 +31,6 @@ mod rows;
 mod tests;
 
 pub(crate) use classic_members::{ClassicConsumer, ClassicConsumers};
-pub(crate) use commit::CommitScope;
 pub(crate) use group::ConsumerGroup;
 pub(crate) use heartbeat::check_request;
 pub(crate) use load::ConsumerGroupLoader;
