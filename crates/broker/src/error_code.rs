@@ -114,6 +114,7 @@ fn lookup(error: &MetadataError) -> ErrorCode {
         MetadataError::Fenced { .. } => ErrorCode::NotLeaderOrFollower,
         MetadataError::Unavailable { .. }
         | MetadataError::Unknown { .. }
+        | MetadataError::SlotFenced { .. }
         | MetadataError::DuplicateBroker { .. }
         | MetadataError::WrongCluster { .. }
         | MetadataError::RolledBack { .. }
@@ -131,6 +132,7 @@ pub(crate) fn admin(error: &MetadataError) -> ErrorCode {
     match error {
         MetadataError::Unavailable { .. }
         | MetadataError::Fenced { .. }
+        | MetadataError::SlotFenced { .. }
         | MetadataError::DuplicateBroker { .. }
         | MetadataError::WrongCluster { .. }
         | MetadataError::RolledBack { .. } => ErrorCode::NotController,
@@ -152,6 +154,7 @@ pub(crate) fn producer_id(error: &MetadataError) -> ErrorCode {
         MetadataError::Unavailable { .. }
         | MetadataError::Unknown { .. }
         | MetadataError::Fenced { .. }
+        | MetadataError::SlotFenced { .. }
         | MetadataError::DuplicateBroker { .. }
         | MetadataError::WrongCluster { .. }
         | MetadataError::RolledBack { .. }

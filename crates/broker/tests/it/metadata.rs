@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use metadata_api::{
     AdvanceLogStart, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, Endpoint, HeartbeatAnswer,
     HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PublishAnswer, PublishRequest, RegisterBroker,
-    Registration, SegmentPage, TopicCreated, TopicImage,
+    Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -247,6 +247,18 @@ impl MetadataClient for FakeMetadata {
     async fn advance_log_start(&self, request: AdvanceLogStart) -> Result<Offset, MetadataError> {
         self.check()?;
         Ok(request.log_start)
+    }
+
+    async fn take_slot(&self, _: TakeSlot) -> Result<SlotTaken, MetadataError> {
+        unreachable!("the broker under test coordinates nothing")
+    }
+
+    async fn slot_rows(&self, _: SlotRows) -> Result<RowPage, MetadataError> {
+        unreachable!("the broker under test coordinates nothing")
+    }
+
+    async fn save_rows(&self, _: SaveRows) -> Result<Revision, MetadataError> {
+        unreachable!("the broker under test coordinates nothing")
     }
 
     async fn elect_unclean(&self, partitions: Vec<TopicPartition>) -> Result<Revision, MetadataError> {
