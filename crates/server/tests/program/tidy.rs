@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metadata-service", &["metadata-api", "runtime", "store", "types"]),
     ("partition", &["metadata-api", "records", "runtime", "segment", "store", "types", "wal"]),
     ("offload", &["metadata-api", "records", "runtime", "segment", "store", "types", "wal"]),
+    ("group", &["types"]),
     ("client", &["protocol", "records", "runtime", "types"]),
     ("broker", &["metadata-api", "partition", "protocol", "records", "runtime", "types"]),
 ];

@@ -1,0 +1,6 @@
+mod classic_members;
+mod commits;
+mod formats;
+mod protocol;
+mod schedule;
+mod world;

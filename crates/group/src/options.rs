@@ -1,0 +1,104 @@
+//! Kafka's `group.*` and `offsets.*` configs, as far as a coordinator needs them.
+
+/// Fixed for a coordinator's life; the defaults are Kafka's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// `group.min.session.timeout.ms`.
+    pub min_session_timeout_ms: i32,
+    /// `group.max.session.timeout.ms`.
+    pub max_session_timeout_ms: i32,
+    /// `group.initial.rebalance.delay.ms`: how long an empty group waits for more members.
+    pub initial_rebalance_delay_ms: u64,
+    /// `group.max.size`: members of a classic group.
+    pub max_size: usize,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_max_bytes: usize,
+    /// `offsets.retention.minutes`, in milliseconds.
+    pub offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_retention_check_interval_ms: u64,
+    /// `group.consumer.session.timeout.ms`.
+    pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`: members of a consumer group.
+    pub consumer_max_size: usize,
+    /// `group.consumer.assignors`; the first is the default.
+    pub consumer_assignors: Vec<AssignorName>,
+    /// `group.consumer.regex.refresh.interval.ms`: when regular expressions are resolved again although nothing seems to have changed.
+    pub consumer_regex_refresh_interval_ms: u64,
+    /// `group.consumer.assignment.interval.ms`: how long a target assignment stands before another one is made (KIP-1263).
+    pub consumer_assignment_interval_ms: u64,
+    /// `group.consumer.migration.policy`.
+    pub migration_policy: MigrationPolicy,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            min_session_timeout_ms: 6_000,
+            max_session_timeout_ms: 1_800_000,
+            initial_rebalance_delay_ms: 3_000,
+            max_size: i32::MAX as usize,
+            offset_metadata_max_bytes: 4_096,
+            offsets_retention_ms: 10_080 * 60_000,
+            offsets_retention_check_interval_ms: 600_000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+            consumer_max_size: i32::MAX as usize,
+            consumer_assignors: vec![AssignorName::Uniform, AssignorName::Range],
+            consumer_regex_refresh_interval_ms: 600_000,
+            consumer_assignment_interval_ms: 1_000,
+            migration_policy: MigrationPolicy::Bidirectional,
+        }
+    }
+}
+
+/// An assignor of the server.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AssignorName {
+    /// Spreads partitions evenly and keeps them where they are.
+    Uniform,
+    /// Gives the members the same partitions of every topic.
+    Range,
+}
+
+impl AssignorName {
+    /// As clients and configs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Range => "range",
+        }
+    }
+
+    /// The reverse.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Uniform, Self::Range].into_iter().find(|assignor| assignor.as_str() == name)
+    }
+}
+
+/// Whether groups with members may change their type.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MigrationPolicy {
+    /// Both ways.
+    Bidirectional,
+    /// From classic to consumer.
+    Upgrade,
+    /// From consumer to classic.
+    Downgrade,
+    /// Not at all.
+    Disabled,
+}
+
+impl MigrationPolicy {
+    /// Whether a classic group with members may become a consumer group.
+    pub fn allows_upgrade(self) -> bool {
+        matches!(self, Self::Bidirectional | Self::Upgrade)
+    }
+
+    /// Whether a consumer group with members may become a classic group.
+    pub fn allows_downgrade(self) -> bool {
+        matches!(self, Self::Bidirectional | Self::Downgrade)
+    }
+}

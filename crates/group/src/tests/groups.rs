@@ -1,0 +1,62 @@
+//! Groups seen from outside: listed, described, deleted.
+
+use super::harness::{GROUP, Harness, commit_as, join_as, prompt};
+use crate::{CommitRequest, GroupError, GroupState, GroupType, JoinRequest, ListFilter};
+
+fn names(group: &Harness, states: &[&str], types: &[&str]) -> Vec<String> {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let filter = ListFilter { states: owned(states), types: owned(types) };
+    group.coordinator.list(&filter).into_iter().map(|listed| listed.group_id).collect()
+}
+
+#[test]
+fn groups_are_listed_by_state_and_type() {
+    let mut group = Harness::new(prompt());
+    group.new_group(1);
+    group.commit(CommitRequest { group_id: "simple".to_owned(), ..commit_as("", -1, "orders", 0, 1) }).unwrap().remove(0).unwrap();
+    group.join(JoinRequest { group_id: "another".to_owned(), ..join_as("") });
+    assert_eq!(names(&group, &[], &[]), ["another", "readers", "simple"]);
+    assert_eq!(names(&group, &["stable", "EMPTY"], &[]), ["readers", "simple"]);
+    assert_eq!(names(&group, &["CompletingRebalance"], &["Classic"]), ["another"]);
+    assert!(names(&group, &[], &["consumer"]).is_empty());
+    let listed = group.coordinator.list(&ListFilter::default());
+    assert_eq!(
+        (listed[1].protocol_type.as_str(), listed[1].state, listed[1].group_type),
+        ("consumer", GroupState::Stable, GroupType::Classic)
+    );
+    assert_eq!(listed[2].protocol_type, "");
+}
+
+#[test]
+fn a_group_is_described_with_what_its_members_said_and_got() {
+    let mut group = Harness::new(prompt());
+    assert_eq!(group.coordinator.describe(GROUP), Err(GroupError::no_such_group(GROUP)));
+    let (ids, _) = group.new_group(2);
+    let described = group.coordinator.describe(GROUP).unwrap();
+    assert_eq!((described.protocol_type.as_str(), described.protocol.as_str()), ("consumer", "range"));
+    let member = &described.members[1];
+    assert_eq!((&member.member_id, member.client_id.as_str(), member.client_host.as_str()), (&ids[1], "client", "/127.0.0.1"));
+    assert_eq!((&member.metadata, member.assignment.as_ref()), (&super::harness::subscription(&["orders"]), ids[1].as_bytes()));
+    group.leave(&[(&ids[0], None)]);
+    let described = group.coordinator.describe(GROUP).unwrap();
+    assert_eq!((described.state, described.protocol.as_str()), (GroupState::PreparingRebalance, ""));
+    assert!(described.members[0].metadata.is_empty());
+}
+
+#[test]
+fn only_a_group_without_members_is_deleted_and_nothing_stays_of_it() {
+    let mut group = Harness::new(prompt());
+    assert_eq!(group.coordinator.delete(GROUP), Err(GroupError::no_such_group(GROUP)));
+    let (ids, generation) = group.new_group(1);
+    group.commit(commit_as(&ids[0], generation, "orders", 0, 1)).unwrap().remove(0).unwrap();
+    assert_eq!(group.coordinator.delete(GROUP), Err(GroupError::NonEmptyGroup));
+    group.leave(&[(&ids[0], None)]);
+    let pending = group.new_id("pending");
+    assert_eq!(group.coordinator.delete(GROUP), Ok(()));
+    group.settle();
+    assert!(group.saved.is_empty());
+    assert!(group.fetch_all().topics.is_empty());
+    let late = group.join(join_as(&pending));
+    assert_eq!(group.join_error(late), GroupError::unknown_member(GROUP, &pending));
+    group.pass(60_000);
+}
