@@ -15,6 +15,7 @@ use types::{Revision, TopicId, TopicPartition};
 
 use crate::client_quota::ClientQuota;
 use crate::connection::Limits;
+use crate::coordinator::{CoordinatorDeps, Coordinators};
 use crate::dispatch::Dispatch;
 use crate::down_conversion::DownConversions;
 use crate::fetch_session::FetchSessions;
@@ -78,6 +79,7 @@ pub struct Broker {
     pub(crate) random: Random,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) coordinators: Arc<Coordinators>,
     pub(crate) fetch_sessions: Arc<FetchSessions>,
     pub(crate) producer_quota: ClientQuota,
     pub(crate) consumer_quota: ClientQuota,
@@ -113,18 +115,30 @@ impl Broker {
         let follow = Arc::clone(&leadership).follow(Arc::clone(&metadata), first_image, following.child());
         drop(tasks.spawn("follow metadata", follow));
 
+        let metrics = BrokerMetrics::new(&registry)?;
+        let coordinators = CoordinatorDeps {
+            id: options.id,
+            options: options.groups.clone(),
+            metadata: Arc::clone(&metadata),
+            clock: Arc::clone(&clock),
+            random: random.fork(),
+            metrics: Arc::clone(&metrics.groups),
+        };
+        let coordinators = Coordinators::start(coordinators, &tasks, &following);
+
         let broker = Arc::new(Self {
             metadata,
             clock,
             random,
             leadership,
             producer_ids: ProducerIds::new(),
+            coordinators,
             fetch_sessions,
             producer_quota: ClientQuota::new(options.producer_bytes_per_second),
             consumer_quota: ClientQuota::new(options.consumer_bytes_per_second),
             answers,
             conversions: DownConversions::new(),
-            metrics: BrokerMetrics::new(&registry)?,
+            metrics,
             partitions,
             topics,
             images,

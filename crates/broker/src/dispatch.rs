@@ -13,9 +13,11 @@ use crate::broker::Broker;
 use crate::connection::{Answer, Begun, Hurry, Reply, Service};
 use crate::handlers::produce::Produced;
 use crate::handlers::{
-    alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics, describe_cluster, describe_configs,
-    describe_log_dirs, describe_producers, describe_topic_partitions, elect_leaders, fetch, find_coordinator, incremental_alter_configs,
-    init_producer_id, list_config_resources, list_offsets, metadata, offset_for_leader_epoch, produce, reassignments,
+    alter_configs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics, delete_groups,
+    delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers,
+    describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
+    leave_group, list_config_resources, list_groups, list_offsets, metadata, offset_commit, offset_delete, offset_fetch,
+    offset_for_leader_epoch, produce, reassignments, sync_group,
 };
 use crate::memory_budget::Charge;
 use crate::session::{RequestContext, Session, Stage};
@@ -176,6 +178,47 @@ impl Dispatch {
             Request::ListPartitionReassignments(_) => {
                 self.reply(context, async move { ResponseBody::ListPartitionReassignments(reassignments::list()).into() })
             }
+            Request::OffsetCommit(request) => self.reply(context.clone(), async move {
+                ResponseBody::OffsetCommit(offset_commit::handle(&broker, &context, request).await).into()
+            }),
+            Request::OffsetFetch(request) => self.reply(context.clone(), async move {
+                ResponseBody::OffsetFetch(offset_fetch::handle(&broker, &context, request).await).into()
+            }),
+            Request::JoinGroup(request) => {
+                self.reply(
+                    context.clone(),
+                    async move { ResponseBody::JoinGroup(join_group::handle(&broker, &context, request).await).into() },
+                )
+            }
+            Request::Heartbeat(request) => self
+                .reply(context.clone(), async move { ResponseBody::Heartbeat(heartbeat::handle(&broker, &context, request).await).into() }),
+            Request::LeaveGroup(request) => self.reply(context.clone(), async move {
+                ResponseBody::LeaveGroup(leave_group::handle(&broker, &context, request).await).into()
+            }),
+            Request::SyncGroup(request) => {
+                self.reply(
+                    context.clone(),
+                    async move { ResponseBody::SyncGroup(sync_group::handle(&broker, &context, request).await).into() },
+                )
+            }
+            Request::DescribeGroups(request) => self.reply(context.clone(), async move {
+                ResponseBody::DescribeGroups(describe_groups::handle(&broker, &context, request).await).into()
+            }),
+            Request::ListGroups(request) => self.reply(context.clone(), async move {
+                ResponseBody::ListGroups(list_groups::handle(&broker, &context, request).await).into()
+            }),
+            Request::DeleteGroups(request) => self.reply(context.clone(), async move {
+                ResponseBody::DeleteGroups(delete_groups::handle(&broker, &context, request).await).into()
+            }),
+            Request::OffsetDelete(request) => self.reply(context.clone(), async move {
+                ResponseBody::OffsetDelete(offset_delete::handle(&broker, &context, request).await).into()
+            }),
+            Request::ConsumerGroupHeartbeat(request) => self.reply(context.clone(), async move {
+                ResponseBody::ConsumerGroupHeartbeat(consumer_group_heartbeat::handle(&broker, &context, request).await).into()
+            }),
+            Request::ConsumerGroupDescribe(request) => self.reply(context.clone(), async move {
+                ResponseBody::ConsumerGroupDescribe(consumer_group_describe::handle(&broker, &context, request).await).into()
+            }),
             Request::ApiVersions(request) => {
                 self.reply(context.clone(), async move { ResponseBody::ApiVersions(api_versions::handle(&context, &request)).into() })
             }

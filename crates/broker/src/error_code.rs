@@ -9,10 +9,13 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+use group::GroupError;
 use metadata_api::MetadataError;
 use partition::{AppendError, CloseReason, DeleteRecordsError, ReadError};
 use protocol::ErrorCode;
 use records::{BatchError, DecodeError, DecompressError, DownConversionError, MessageSetError};
+
+use crate::coordinator::CoordinatorError;
 
 fn closed(reason: CloseReason) -> ErrorCode {
     match reason {
@@ -114,6 +117,7 @@ fn lookup(error: &MetadataError) -> ErrorCode {
         MetadataError::Fenced { .. } => ErrorCode::NotLeaderOrFollower,
         MetadataError::Unavailable { .. }
         | MetadataError::Unknown { .. }
+        | MetadataError::SlotFenced { .. }
         | MetadataError::DuplicateBroker { .. }
         | MetadataError::WrongCluster { .. }
         | MetadataError::RolledBack { .. }
@@ -131,6 +135,7 @@ pub(crate) fn admin(error: &MetadataError) -> ErrorCode {
     match error {
         MetadataError::Unavailable { .. }
         | MetadataError::Fenced { .. }
+        | MetadataError::SlotFenced { .. }
         | MetadataError::DuplicateBroker { .. }
         | MetadataError::WrongCluster { .. }
         | MetadataError::RolledBack { .. } => ErrorCode::NotController,
@@ -152,6 +157,7 @@ pub(crate) fn producer_id(error: &MetadataError) -> ErrorCode {
         MetadataError::Unavailable { .. }
         | MetadataError::Unknown { .. }
         | MetadataError::Fenced { .. }
+        | MetadataError::SlotFenced { .. }
         | MetadataError::DuplicateBroker { .. }
         | MetadataError::WrongCluster { .. }
         | MetadataError::RolledBack { .. }
@@ -162,5 +168,43 @@ pub(crate) fn producer_id(error: &MetadataError) -> ErrorCode {
         | MetadataError::InvalidPartitions { .. }
         | MetadataError::InvalidReplicationFactor { .. }
         | MetadataError::ConfigConflict { .. } => ErrorCode::CoordinatorLoadInProgress,
+    }
+}
+
+/// Group APIs: why a coordinator did not do it. Clients look for the coordinator again and ask it, but where the group itself refused.
+pub(crate) fn coordinator(error: &CoordinatorError) -> ErrorCode {
+    match error {
+        CoordinatorError::NotCoordinator => ErrorCode::NotCoordinator,
+        CoordinatorError::Loading => ErrorCode::CoordinatorLoadInProgress,
+        CoordinatorError::NotAvailable => ErrorCode::CoordinatorNotAvailable,
+        // As Kafka's: to try again with as many members cannot help.
+        CoordinatorError::TooLarge => ErrorCode::UnknownServerError,
+        CoordinatorError::Group(error) => group(error),
+    }
+}
+
+/// Group APIs: why a group refused a request, a member or a partition.
+pub(crate) fn group(error: &GroupError) -> ErrorCode {
+    match error {
+        GroupError::UnknownMemberId { .. } => ErrorCode::UnknownMemberId,
+        GroupError::IllegalGeneration => ErrorCode::IllegalGeneration,
+        GroupError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        GroupError::MemberIdRequired { .. } => ErrorCode::MemberIdRequired,
+        GroupError::FencedInstanceId(_) => ErrorCode::FencedInstanceId,
+        GroupError::UnreleasedInstanceId(_) => ErrorCode::UnreleasedInstanceId,
+        GroupError::GroupMaxSizeReached { .. } => ErrorCode::GroupMaxSizeReached,
+        GroupError::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
+        GroupError::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+        GroupError::InvalidGroupId => ErrorCode::InvalidGroupId,
+        GroupError::GroupIdNotFound(_) => ErrorCode::GroupIdNotFound,
+        GroupError::NonEmptyGroup => ErrorCode::NonEmptyGroup,
+        GroupError::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+        GroupError::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+        GroupError::FencedMemberEpoch(_) => ErrorCode::FencedMemberEpoch,
+        GroupError::StaleMemberEpoch(_) => ErrorCode::StaleMemberEpoch,
+        GroupError::UnsupportedAssignor(_) => ErrorCode::UnsupportedAssignor,
+        GroupError::InvalidRegularExpression(_) => ErrorCode::InvalidRegularExpression,
+        GroupError::InvalidRequest(_) => ErrorCode::InvalidRequest,
+        GroupError::UnsupportedVersion(_) => ErrorCode::UnsupportedVersion,
     }
 }

@@ -3,7 +3,7 @@
 //! A request's way: [`listener`] accepts, [`connection`] reads frames and keeps answers in order, [`dispatch`] finds the handler,
 //! [`handlers`] translate between Kafka's words and [`partition`] or the metadata service, [`error_code`] alone maps their errors.
 //! [`fetch_wait`] is the only place that waits for data, [`fetch_session`] the only one that remembers what a client was told;
-//! [`down_conversion`] puts what was read into the words of old consumers.
+//! [`down_conversion`] puts what was read into the words of old consumers. [`coordinator`] runs the groups' coordinators.
 //!
 //! Invariants: an append's order is fixed before the connection reads its next request; answers leave in the order of their requests;
 //! no peer can make the broker hold more than a small multiple of what it sent, or more unread answers than one.
@@ -29,6 +29,7 @@ mod fetch_wait;
 mod producer_ids;
 mod throttle;
 
+mod coordinator;
 mod leadership;
 mod topics;
 
@@ -40,6 +41,7 @@ mod error_code;
 mod metrics;
 
 pub use broker::{Broker, BrokerHandle, Deps, StartError};
+pub use group::{AssignorName, MigrationPolicy, Options as GroupOptions};
 pub use listener::{BindError, BoundListener};
 pub use options::{BrokerConfig, BrokerOptions, ListenerOptions};
 pub use partition::Flusher;

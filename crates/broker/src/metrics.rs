@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use group::{GroupState, GroupType, Listed};
 use partition::ReadSources;
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, PullingGauge, Registry,
-    exponential_buckets,
+    Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, PullingGauge,
+    Registry, exponential_buckets,
 };
 use protocol::{ApiKey, ErrorCode};
 
@@ -264,15 +265,70 @@ impl FetchSessionMetrics {
     }
 }
 
+/// How many groups there are of each type and state.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct GroupCounts(HashMap<(GroupType, GroupState), i64>);
+
+impl GroupCounts {
+    pub(crate) fn of(groups: &[Listed]) -> Self {
+        let mut counts = HashMap::new();
+        groups.iter().for_each(|group| *counts.entry((group.group_type, group.state)).or_default() += 1);
+        Self(counts)
+    }
+}
+
+/// Groups that this broker coordinates.
+pub(crate) struct GroupMetrics {
+    groups: IntGaugeVec,
+    /// Partitions whose offset was committed.
+    pub(crate) commits: IntCounter,
+    /// Generations of classic groups that began.
+    pub(crate) rebalances: IntCounter,
+}
+
+impl GroupMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let groups = IntGaugeVec::new(
+            Opts::new("siltstone_groups", "Groups coordinated by this broker, by type and state; of the slots that are loaded."),
+            &["type", "state"],
+        );
+        Ok(Self {
+            groups: register(registry, groups)?,
+            commits: register(
+                registry,
+                IntCounter::new("siltstone_offset_commits_total", "Offsets committed, counted by partition when they are durable."),
+            )?,
+            rebalances: register(
+                registry,
+                IntCounter::new("siltstone_group_rebalances_total", "Generations of classic groups that began."),
+            )?,
+        })
+    }
+
+    /// A slot counted anew.
+    pub(crate) fn counted(&self, before: &GroupCounts, now: &GroupCounts) {
+        for (counts, sign) in [(before, -1), (now, 1)] {
+            for ((group_type, state), count) in &counts.0 {
+                self.groups.with_label_values(&[group_type.to_string(), state.to_string()]).add(sign * count);
+            }
+        }
+    }
+}
+
 /// What handlers count.
 pub(crate) struct BrokerMetrics {
     pub(crate) requests: RequestMetrics,
     pub(crate) fetched: FetchedMetrics,
+    pub(crate) groups: Arc<GroupMetrics>,
 }
 
 impl BrokerMetrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        Ok(Self { requests: RequestMetrics::new(registry)?, fetched: FetchedMetrics::new(registry)? })
+        Ok(Self {
+            requests: RequestMetrics::new(registry)?,
+            fetched: FetchedMetrics::new(registry)?,
+            groups: Arc::new(GroupMetrics::new(registry)?),
+        })
     }
 }
 

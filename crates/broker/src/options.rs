@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use group::Options as GroupOptions;
 use types::BrokerId;
 
 use crate::session::Stage;
@@ -72,6 +73,8 @@ pub struct BrokerOptions {
     pub max_connections: usize,
     /// `max.connections.per.ip`.
     pub max_connections_per_ip: usize,
+    /// `group.*` and `offsets.*`.
+    pub groups: GroupOptions,
     /// Where the write-ahead log lies; Kafka's tools show it as the log directory.
     pub data_dir: PathBuf,
     /// The configuration the broker was started with, by key.
@@ -98,6 +101,7 @@ impl Default for BrokerOptions {
             consumer_bytes_per_second: 0,
             max_connections: i32::MAX as usize,
             max_connections_per_ip: i32::MAX as usize,
+            groups: GroupOptions::default(),
             data_dir: PathBuf::from("."),
             configs: Vec::new(),
         }

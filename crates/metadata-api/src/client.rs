@@ -9,7 +9,8 @@ use types::{BrokerEpoch, BrokerId, Offset, ProducerId, Revision, Timestamp, Topi
 
 use crate::{
     AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, MetadataError,
-    PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, SegmentPage, TopicCreated,
+    PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken,
+    TakeSlot, TopicCreated,
 };
 
 /// What may be asked of the metadata service. Every call has a deadline; after [`MetadataError::Unknown`] the caller asks again
@@ -65,6 +66,22 @@ pub trait MetadataClient: Send + Sync {
 
     /// A block of producer ids that nobody had and nobody will have.
     async fn allocate_producer_ids(&self, count: u32) -> Result<Range<ProducerId>, MetadataError>;
+
+    /// Makes a broker the coordinator of a slot, and raises the slot's epoch: every save that was accepted is ordered before it, and
+    /// every other one of an older epoch is refused from then on. Asked again it raises the epoch again, also for the broker that has
+    /// the slot already; the newest answer counts. An answer can be outdated when it arrives: then reading and saving are refused as
+    /// [`MetadataError::SlotFenced`].
+    async fn take_slot(&self, request: TakeSlot) -> Result<SlotTaken, MetadataError>;
+
+    /// A page of a slot's rows. Nobody but who took the slot changes them, so that pages of one slot epoch fit together as long as it
+    /// saves nothing in between.
+    async fn slot_rows(&self, request: SlotRows) -> Result<RowPage, MetadataError>;
+
+    /// Saves rows of a slot in one atomic step. One save per slot in flight: the next sequence is sent once the one before was answered
+    /// as done. After [`MetadataError::Unknown`] the same sequence goes with the same rows, until it is answered: a repeat of the last
+    /// save gets the first one's revision and changes nothing, also when it arrives late. After any other failure of all that was sent
+    /// under a sequence nothing was written, and other rows may take it.
+    async fn save_rows(&self, request: SaveRows) -> Result<Revision, MetadataError>;
 
     /// The newest image known here, and a way to wait for the next.
     fn image(&self) -> watch::Receiver<Arc<ClusterImage>>;

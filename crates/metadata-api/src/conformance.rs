@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, Durability, EpochStart, LeaderEpoch, Lsn, MinTimestamp, ObjectKey, ObjectNumber, ObjectOrigin,
-    Offset, ProducerBatch, ProducerWindow, PublishSequence, Revision, SegmentFlags, SegmentRef, Timestamp, TopicId, TopicPartition, WalId,
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorKind, CoordinatorSlot, Durability, EpochStart, LeaderEpoch, Lsn, MinTimestamp, ObjectKey,
+    ObjectNumber, ObjectOrigin, Offset, ProducerBatch, ProducerWindow, PublishSequence, Revision, SaveSequence, SegmentFlags, SegmentRef,
+    SlotEpoch, Timestamp, TopicId, TopicPartition, WalId,
 };
 
 use crate::{
-    AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, Endpoint, HeartbeatRequest, MetadataClient,
-    MetadataError, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta, PublishRequest, PublishedObject, RegisterBroker,
-    Registration, Run,
+    AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, Endpoint, HeartbeatRequest, MAX_SAVE_BYTES,
+    MetadataClient, MetadataError, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta, PublishRequest, PublishedObject,
+    RegisterBroker, Registration, RowPage, Run, SaveRows, SlotOwner, SlotRows, TakeSlot,
 };
 
 /// No check waits longer for anything.
@@ -32,6 +34,8 @@ pub async fn check(client: Arc<dyn MetadataClient>) {
     moves_log_starts(client, &registration, topic).await;
     changes_topics(client, topic).await;
     gives_out_producer_ids(client).await;
+    coordinates(client, &registration).await;
+    saves_once(client, &registration).await;
     hands_over_what_was_published(client, &registration, topic).await;
     elects_and_resigns(client, topic).await;
 }
@@ -267,6 +271,111 @@ async fn gives_out_producer_ids(client: &dyn MetadataClient) {
     assert!(matches!(none, Err(MetadataError::Invalid { .. })), "{none:?}");
 }
 
+fn slot(number: u8) -> CoordinatorSlot {
+    CoordinatorSlot::new(CoordinatorKind::Group, number).expect("below 50")
+}
+
+/// Rows of slot 3; those without value are removed.
+fn save(registration: &Registration, slot_epoch: SlotEpoch, sequence: u64, rows: &[(&str, Option<&str>)]) -> SaveRows {
+    let bytes = |text: &str| Bytes::from(text.to_owned());
+    let rows = rows.iter().map(|(key, value)| (bytes(key), value.map(bytes))).collect();
+    SaveRows { broker: BROKER, epoch: registration.epoch, slot: slot(3), slot_epoch, sequence: SaveSequence(sequence), rows }
+}
+
+async fn page(
+    client: &dyn MetadataClient,
+    slot: CoordinatorSlot,
+    epoch: i32,
+    after: Option<&str>,
+    limit_bytes: u32,
+) -> Result<RowPage, MetadataError> {
+    let after_key = after.map(|key| Bytes::from(key.to_owned()));
+    client.slot_rows(SlotRows { slot, slot_epoch: SlotEpoch(epoch), after_key, limit_bytes }).await
+}
+
+/// The rows of slot 3 as text, read two short ones at a time.
+async fn rows(client: &dyn MetadataClient, epoch: i32) -> Vec<(String, String)> {
+    let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("text was saved");
+    let mut rows: Vec<(String, String)> = Vec::new();
+    loop {
+        let last = rows.last().map(|(key, _)| key.clone());
+        let page = page(client, slot(3), epoch, last.as_deref(), 40).await.expect("answers");
+        assert!(page.rows.len() <= 2 && (!page.more || !page.rows.is_empty()), "{page:?}");
+        rows.extend(page.rows.iter().map(|(key, value)| (text(key), text(value))));
+        if !page.more {
+            return rows;
+        }
+    }
+}
+
+fn pairs(rows: &[(&str, &str)]) -> Vec<(String, String)> {
+    rows.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+async fn coordinates(client: &dyn MetadataClient, registration: &Registration) {
+    assert_eq!(client.image().borrow().slots.get(&slot(3)), None, "nobody took it");
+    let untaken = MetadataError::SlotFenced { slot: slot(3), epoch: SlotEpoch(0), current: SlotEpoch(0) };
+    assert_eq!(page(client, slot(3), 0, None, 1).await, Err(untaken));
+    let take = |slot| client.take_slot(TakeSlot { broker: BROKER, epoch: registration.epoch, slot });
+    let first = take(slot(3)).await.expect("takes");
+    assert_eq!(first.slot_epoch, SlotEpoch(1));
+    let shown = image(client, "the slot's owner", |image| image.slots.contains_key(&slot(3))).await;
+    assert_eq!(shown.slots.get(&slot(3)), Some(&SlotOwner { broker: BROKER, epoch: SlotEpoch(1) }));
+    assert_eq!(shown.slots.len(), 1);
+    assert_eq!(rows(client, 1).await, []);
+    let saved = [("b", Some("1")), ("c", Some("")), ("a", Some("1")), ("d", Some("1"))];
+    client.save_rows(save(registration, SlotEpoch(1), 1, &saved)).await.expect("saves");
+    assert_eq!(rows(client, 1).await, pairs(&[("a", "1"), ("b", "1"), ("c", ""), ("d", "1")]));
+
+    // It is taken again, here by the same broker: what belongs to the older epoch is over.
+    let second = take(slot(3)).await.expect("takes");
+    assert_eq!(second.slot_epoch, SlotEpoch(2));
+    let fenced = MetadataError::SlotFenced { slot: slot(3), epoch: SlotEpoch(1), current: SlotEpoch(2) };
+    assert_eq!(client.save_rows(save(registration, SlotEpoch(1), 2, &[])).await.as_ref(), Err(&fenced));
+    assert_eq!(client.save_rows(save(registration, SlotEpoch(1), 1, &saved)).await.as_ref(), Err(&fenced), "not even a repeat");
+    assert_eq!(page(client, slot(3), 1, None, 1).await, Err(fenced));
+    let ahead = MetadataError::SlotFenced { slot: slot(3), epoch: SlotEpoch(3), current: SlotEpoch(2) };
+    assert_eq!(client.save_rows(save(registration, SlotEpoch(3), 1, &[])).await, Err(ahead));
+    assert_eq!(rows(client, 2).await.len(), 4);
+    image(client, "the new slot epoch", |image| image.slots.get(&slot(3)).is_some_and(|owner| owner.epoch == SlotEpoch(2))).await;
+
+    // Every slot for itself, and each kind has its own.
+    let other = CoordinatorSlot::new(CoordinatorKind::Transaction, 3).expect("below 50");
+    assert_eq!(take(other).await.expect("takes").slot_epoch, SlotEpoch(1));
+    assert_eq!(take(slot(49)).await.expect("takes").slot_epoch, SlotEpoch(1));
+    for slot in [other, slot(49)] {
+        assert_eq!(page(client, slot, 1, None, 1000).await.expect("answers").rows, []);
+    }
+}
+
+/// Goes on in the second epoch of slot 3.
+async fn saves_once(client: &dyn MetadataClient, registration: &Registration) {
+    let epoch = SlotEpoch(2);
+    let skipped = client.save_rows(save(registration, epoch, 2, &[])).await;
+    assert!(matches!(skipped, Err(MetadataError::Invalid { .. })), "the first of an epoch is 1: {skipped:?}");
+    let first =
+        save(registration, epoch, 1, &[("a", Some("2")), ("b", Some("2")), ("b", None), ("c", None), ("c", Some("2")), ("z", None)]);
+    let revision = client.save_rows(first.clone()).await.expect("saves");
+    let expected = pairs(&[("a", "2"), ("c", "2"), ("d", "1")]);
+    assert_eq!(rows(client, 2).await, expected, "the last value of a key counts");
+    assert_eq!(client.save_rows(first.clone()).await, Ok(revision), "a repeat is answered as the first");
+    let changed = client.save_rows(save(registration, epoch, 1, &[("a", Some("3"))])).await;
+    assert!(matches!(changed, Err(MetadataError::Invalid { .. })), "{changed:?}");
+    let second = client.save_rows(save(registration, epoch, 2, &[("a", Some("3"))])).await.expect("saves");
+    assert!(revision < second);
+    let late = client.save_rows(first).await;
+    assert!(matches!(late, Err(MetadataError::Invalid { .. })), "it would undo the second: {late:?}");
+    for sequence in [0, 4] {
+        let gap = client.save_rows(save(registration, epoch, sequence, &[("a", None)])).await;
+        assert!(matches!(gap, Err(MetadataError::Invalid { .. })), "{gap:?}");
+    }
+    let nameless = client.save_rows(save(registration, epoch, 3, &[("e", Some("1")), ("", Some("1"))])).await;
+    assert!(matches!(nameless, Err(MetadataError::Invalid { .. })), "{nameless:?}");
+    let large = client.save_rows(save(registration, epoch, 3, &[("e", Some(&"x".repeat(MAX_SAVE_BYTES)))])).await;
+    assert!(matches!(large, Err(MetadataError::Invalid { .. })), "a save has a bound");
+    assert_eq!(rows(client, 2).await, pairs(&[("a", "3"), ("c", "2"), ("d", "1")]), "what is refused does not happen");
+}
+
 async fn hands_over_what_was_published(client: &dyn MetadataClient, before: &Registration, topic: TopicId) {
     let unpublished = vec![(TopicPartition::new(topic, 0), Offset(25))];
     let request = RegisterBroker { unpublished, cluster: Some(before.cluster), ..register_request() };
@@ -281,6 +390,12 @@ async fn hands_over_what_was_published(client: &dyn MetadataClient, before: &Reg
     assert_eq!((state.durability, state.producers.get(77)), (Durability::Object, Some(&producer().window)));
     let fenced = client.publish(publish_request(before, topic, 3, 0)).await;
     assert!(matches!(fenced, Err(MetadataError::Fenced { current, .. }) if current == registration.epoch), "{fenced:?}");
+    let stale = client.take_slot(TakeSlot { broker: BROKER, epoch: before.epoch, slot: slot(3) }).await;
+    assert!(matches!(stale, Err(MetadataError::Fenced { current, .. }) if current == registration.epoch), "{stale:?}");
+    let stale = client.save_rows(save(before, SlotEpoch(2), 3, &[])).await;
+    assert!(matches!(stale, Err(MetadataError::Fenced { current, .. }) if current == registration.epoch), "{stale:?}");
+    let untaken = client.save_rows(save(&registration, SlotEpoch(2), 3, &[])).await;
+    assert!(matches!(untaken, Err(MetadataError::Invalid { .. })), "a new broker epoch takes its slots anew: {untaken:?}");
     image(client, "the new leader epoch", |image| image.topics[&topic].partitions[0].leader_epoch == LeaderEpoch(1)).await;
 }
 
@@ -296,6 +411,7 @@ async fn elects_and_resigns(client: &dyn MetadataClient, topic: TopicId) {
     assert_eq!(client.resign_broker(BROKER, epoch).await, Ok(resigned), "a repeat is answered");
     let image = image(client, "that the broker is gone", |image| !image.brokers[&BROKER].alive).await;
     assert_eq!(image.topics[&topic].partitions[0].leader, None);
+    assert_eq!(image.slots.get(&slot(3)), Some(&SlotOwner { broker: BROKER, epoch: SlotEpoch(2) }), "until somebody takes it");
     let nobody = client.elect_unclean(vec![partition]).await;
     assert!(matches!(nobody, Err(MetadataError::Unavailable { .. })), "{nobody:?}");
 }

@@ -1,6 +1,6 @@
 //! What a call may fail with. Few kinds: each is something the caller acts on differently.
 
-use types::{BrokerEpoch, BrokerId, ClusterId, Revision, TopicId};
+use types::{BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Revision, SlotEpoch, TopicId};
 
 /// Why a metadata call failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -26,6 +26,17 @@ pub enum MetadataError {
         epoch: BrokerEpoch,
         /// The epoch in force.
         current: BrokerEpoch,
+    },
+    /// The coordinator slot is not the sender's (any more): it was taken since, or it never was at this epoch. What the sender holds of
+    /// the slot is worth nothing now.
+    #[error("{slot} is fenced: its epoch {epoch} is not the one in force, {current}")]
+    SlotFenced {
+        /// Which slot.
+        slot: CoordinatorSlot,
+        /// The slot epoch sent.
+        epoch: SlotEpoch,
+        /// The slot epoch in force, 0 if nobody took it yet.
+        current: SlotEpoch,
     },
     /// Another process is registered under this node id and its session lives (Kafka's DUPLICATE_BROKER_REGISTRATION).
     #[error("node.id {broker} is in use by a running broker; stop it, or give this one another node.id")]

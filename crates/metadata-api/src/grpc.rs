@@ -18,7 +18,8 @@ use crate::proto::metadata_client::MetadataClient as Stub;
 use crate::wire::{apply_delta, error_from_status, id_bytes};
 use crate::{
     AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, MetadataClient,
-    MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, SegmentPage, TopicCreated, proto,
+    MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows,
+    SlotTaken, TakeSlot, TopicCreated, proto,
 };
 
 /// Largest message either side accepts: a publish of 75,000 partitions with their producers, or the image of a million partitions.
@@ -214,6 +215,18 @@ impl<T: Transport> MetadataClient for GrpcClient<T> {
         let block = self.write(self.stub.clone().allocate_producer_ids(proto::AllocateProducerIdsRequest { count })).await?;
         let end = block.first.checked_add(block.count.into());
         end.map(|end| block.first..end).ok_or_else(|| MetadataError::Invalid { detail: format!("producer ids from {}", block.first) })
+    }
+
+    async fn take_slot(&self, request: TakeSlot) -> Result<SlotTaken, MetadataError> {
+        Ok(self.write(self.stub.clone().take_slot(proto::TakeSlotRequest::from(request))).await?.into())
+    }
+
+    async fn slot_rows(&self, request: SlotRows) -> Result<RowPage, MetadataError> {
+        Ok(self.read(self.stub.clone().slot_rows(proto::SlotRowsRequest::from(&request))).await?.try_into()?)
+    }
+
+    async fn save_rows(&self, request: SaveRows) -> Result<Revision, MetadataError> {
+        Ok(Revision(self.write(self.stub.clone().save_rows(proto::SaveRowsRequest::from(&request))).await?.revision))
     }
 
     fn image(&self) -> watch::Receiver<Arc<ClusterImage>> {

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use types::{BrokerEpoch, BrokerId, ClusterId, Durability, LeaderEpoch, Revision, TopicId, TopicPartition, WalId};
+use types::{
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Durability, LeaderEpoch, Revision, SlotEpoch, TopicId, TopicPartition, WalId,
+};
 
 /// One advertised listener of a broker.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +66,15 @@ pub struct TopicImage {
     pub partitions: Vec<PartitionImage>,
 }
 
+/// Who took a coordinator slot last. It stays the owner after its session has ended, until somebody takes the slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotOwner {
+    /// The broker.
+    pub broker: BrokerId,
+    /// The slot's epoch since.
+    pub epoch: SlotEpoch,
+}
+
 /// The cluster at one revision. Topics and brokers are shared between images, so that a change copies pointers only.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClusterImage {
@@ -77,6 +88,8 @@ pub struct ClusterImage {
     pub topics: HashMap<TopicId, Arc<TopicImage>>,
     /// By name.
     pub names: BTreeMap<String, TopicId>,
+    /// Coordinator slots that somebody took.
+    pub slots: BTreeMap<CoordinatorSlot, SlotOwner>,
 }
 
 impl ClusterImage {

@@ -8,6 +8,7 @@ mod grpc;
 mod image;
 mod publish;
 mod requests;
+mod slots;
 pub mod wire;
 
 /// The messages of `proto/metadata.proto`, with tonic's client and server.
@@ -19,7 +20,7 @@ pub mod proto {
 pub use client::MetadataClient;
 pub use error::MetadataError;
 pub use grpc::{GrpcClient, MAX_MESSAGE_BYTES, Transport};
-pub use image::{BrokerImage, ClusterImage, Endpoint, PartitionImage, TopicImage};
+pub use image::{BrokerImage, ClusterImage, Endpoint, PartitionImage, SlotOwner, TopicImage};
 pub use publish::{
     EpochHistory, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta, PublishAnswer, PublishRequest, PublishedObject, Run,
 };
@@ -27,3 +28,4 @@ pub use requests::{
     AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, PartitionState, RegisterBroker,
     Registration, SegmentPage, TopicCreated,
 };
+pub use slots::{MAX_SAVE_BYTES, MAX_SLOT_BYTES, ROW_OVERHEAD, RowPage, SaveRows, SlotRows, SlotTaken, TakeSlot, row_bytes};

@@ -20,6 +20,11 @@ pub fn snapshot_root(bytes: Bytes) -> Result<(), String> {
     snapshot::decode_root(bytes).map(drop).map_err(|error| error.to_string())
 }
 
+/// A shard of a coordinator slot's rows in a snapshot.
+pub fn snapshot_rows(bytes: Bytes) -> Result<(), String> {
+    snapshot::decode_rows(bytes).map(drop).map_err(|error| error.to_string())
+}
+
 /// A shard of a snapshot.
 pub fn snapshot_shard(bytes: Bytes) -> Result<(), String> {
     snapshot::decode_shard(bytes).map(drop).map_err(|error| error.to_string())

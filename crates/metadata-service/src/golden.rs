@@ -1,5 +1,6 @@
 //! The bytes of version 1 of everything that is stored: they stay what they are. `UPDATE_GOLDEN=1 cargo test -p metadata-service golden`
-//! writes the files of a new version; those of a released one are never written again.
+//! writes the files of a new version; those of a released one are never written again. What coordinator slots added lies in files beside
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +11,19 @@ use proptest::prelude::*;
 use runtime::ManualClock;
 use store::{MemoryStore, ObjectStore};
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, Durability, EpochStart, LeaderEpoch, Lsn, MinTimestamp, ObjectKey, ObjectNumber, ObjectOrigin,
-    Offset, ProducerBatch, ProducerWindow, PublishSequence, Revision, SegmentFlags, SegmentRef, Timestamp, TopicId, TopicPartition, WalId,
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorKind, CoordinatorSlot, Durability, EpochStart, LeaderEpoch, Lsn, MinTimestamp, ObjectKey,
+    ObjectNumber, ObjectOrigin, Offset, ProducerBatch, ProducerWindow, PublishSequence, Revision, SaveSequence, SegmentFlags, SegmentRef,
+    SlotEpoch, Timestamp, TopicId, TopicPartition, WalId,
 };
 
 use crate::proto;
-use crate::snapshot::{self, decode_root, decode_shard, encode_manifest, encode_root, encode_shard};
-use crate::state::{Accepted, Elected, Event, NewPartition, Published, SHARDS, SnapshotRef, State, decode_events, encode_event};
+use crate::snapshot::{
+    self, decode_root, decode_rows, decode_shard, encode_manifest, encode_root, encode_rows, encode_shard, number_of_row_shard,
+};
+use crate::state::{
+    Accepted, Elected, Event, NewPartition, Published, ROW_SHARDS, RowsSaved, SHARDS, SnapshotRef, State, decode_events, encode_event,
+    shard_of_row,
+};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const CLUSTER: [u8; 16] = [7; 16];
@@ -162,6 +169,49 @@ fn state() -> State {
     state
 }
 
+fn slot(kind: CoordinatorKind, number: u8) -> CoordinatorSlot {
+    CoordinatorSlot::new(kind, number).unwrap()
+}
+
+/// The same for coordinator slots, after the events above.
+fn slot_events() -> Vec<Event> {
+    let taken = |slot, epoch, broker, broker_epoch| Event::SlotTaken {
+        slot,
+        epoch: SlotEpoch(epoch),
+        broker: BrokerId(broker),
+        broker_epoch: BrokerEpoch(broker_epoch),
+    };
+    let saved = |slot, epoch, sequence, rows: &[(&str, Option<&[u8]>)]| {
+        let rows = rows.iter().map(|(key, value)| (key.as_bytes().into(), value.map(Into::into))).collect();
+        let (epoch, sequence) = (SlotEpoch(epoch), SaveSequence(sequence));
+        Event::RowsSaved(Box::new(RowsSaved { slot, epoch, sequence, digest: 0x8877_6655_4433_2211, rows }))
+    };
+    let (first, last) = (slot(CoordinatorKind::Group, 0), slot(CoordinatorKind::Transaction, 49));
+    vec![
+        taken(first, 1, 1, 4),
+        taken(last, 1, 2, 5),
+        taken(slot(CoordinatorKind::Group, 49), 1, 2, 5),
+        saved(first, 1, 1, &[("key", Some(b"value")), ("key 2", Some(b"")), ("key 3", Some(&[0, 0xff]))]),
+        saved(last, 1, 1, &[("key", Some(b"other"))]),
+        saved(first, 1, 2, &[("key", None), ("key 2", Some(b"2")), ("never was", None)]),
+        taken(first, 1 << 20, 2, 5),
+        saved(first, 1 << 20, 1, &[]),
+    ]
+}
+
+fn state_with_slots() -> State {
+    let mut state = state();
+    for event in slot_events() {
+        state.apply(&event, NOW);
+    }
+    state
+}
+
+/// Every shard of rows, an empty one as no bytes.
+fn rows(state: &State) -> Vec<u8> {
+    state.slots.values().flat_map(|slot| slot.rows.shards()).flat_map(|shard| encode_rows(shard)).collect()
+}
+
 fn encoded(events: &[Event]) -> Vec<u8> {
     let mut bytes = Vec::new();
     events.iter().for_each(|event| encode_event(event, &mut bytes));
@@ -174,10 +224,13 @@ fn shards(state: &State) -> Vec<u8> {
 
 #[test]
 fn events_of_version_1_are_written_and_read_as_ever() {
-    let kinds: std::collections::BTreeSet<_> = events().iter().map(|event| encoded(std::slice::from_ref(event))[0]).collect();
-    assert_eq!(kinds, (1..=18).collect(), "every kind is here");
-    let file = golden("events.bin", &encoded(&events()));
-    assert_eq!(decode_events(file).unwrap(), events());
+    let kinds: std::collections::BTreeSet<_> =
+        events().iter().chain(&slot_events()).map(|event| encoded(std::slice::from_ref(event))[0]).collect();
+    assert_eq!(kinds, (1..=20).collect(), "every kind is here");
+    for (name, events) in [("events.bin", events()), ("slot_events.bin", slot_events())] {
+        let file = golden(name, &encoded(&events));
+        assert_eq!(decode_events(file).unwrap(), events);
+    }
 }
 
 #[test]
@@ -195,8 +248,26 @@ fn a_snapshots_root_and_shards_of_version_1_are_written_and_read_as_ever() {
     assert!(read == state);
 }
 
+#[test]
+fn coordinator_slots_in_a_snapshot_are_written_and_read_as_ever() {
+    let state = state_with_slots();
+    let mut read = decode_root(golden("slot_root.bin", &encode_root(&state))).unwrap();
+    golden("slot_rows.bin", &rows(&state));
+    for (slot, expected) in &state.slots {
+        let held = read.slots.get_mut(slot).unwrap();
+        for (index, shard) in expected.rows.shards().iter().enumerate() {
+            let mut decoded = decode_rows(encode_rows(shard).into()).unwrap();
+            decoded.changed = shard.changed;
+            held.rows.load(index, decoded);
+        }
+    }
+    read.shards.clone_from(&state.shards);
+    read.derive();
+    assert!(read == state);
+}
+
 #[tokio::test]
-async fn a_manifest_of_version_1_is_written_and_read_as_ever() {
+async fn a_manifest_of_either_version_is_written_and_read_as_ever() {
     let piece =
         |position| proto::Piece { key: "meta/chunk/00000000000000000018-00000001-0".to_owned(), position, length: 300, crc: 0x99aa_bbcc };
     let manifest = proto::Manifest {
@@ -207,16 +278,22 @@ async fn a_manifest_of_version_1_is_written_and_read_as_ever() {
         root: Some(piece(0)),
         shards: vec![proto::ShardPiece { shard: 1023, changed: 17, piece: Some(piece(300)) }],
     };
-    let file = golden("manifest.bin", &encode_manifest(&manifest));
     let store = MemoryStore::new(Arc::new(ManualClock::new(NOW.0)));
-    store.put("meta/manifest/x", vec![file.clone()]).await.unwrap();
-    assert_eq!(snapshot::read_manifest(&store, "meta/manifest/x").await.unwrap(), manifest);
-    for at in 0..file.len() {
-        let (mut broken, key) = (file.to_vec(), format!("meta/manifest/{at}"));
-        broken[at] ^= 1;
-        store.put(&key, vec![broken.into()]).await.unwrap();
-        assert!(snapshot::read_manifest(&store, &key).await.is_err(), "byte {at}");
+    for (name, version) in [("manifest.bin", 1), ("slot_manifest.bin", 2)] {
+        let file = golden(name, &encode_manifest(&manifest, version));
+        let key = format!("meta/manifest/{name}");
+        store.put(&key, vec![file.clone()]).await.unwrap();
+        assert_eq!(snapshot::read_manifest(&store, &key).await.unwrap(), manifest);
+        for at in 0..file.len() {
+            let (mut broken, key) = (file.to_vec(), format!("meta/manifest/{name}-{at}"));
+            broken[at] ^= 1;
+            store.put(&key, vec![broken.into()]).await.unwrap();
+            assert!(snapshot::read_manifest(&store, &key).await.is_err(), "byte {at}");
+        }
     }
+    store.put("meta/manifest/newer", vec![encode_manifest(&manifest, 3)]).await.unwrap();
+    let newer = snapshot::read_manifest(&store, "meta/manifest/newer").await.unwrap_err().to_string();
+    assert!(newer.contains("format version 3, this program reads up to 2"), "{newer}");
 }
 
 #[test]
@@ -227,6 +304,11 @@ fn shards_are_where_the_format_says() {
     assert_eq!(crate::state::shard_of_partition(partition), crc32c::crc32c(&bytes) as usize % SHARDS);
     assert_eq!(crate::state::shard_of_object(&key(4, 3)), crc32c::crc32c(key(4, 3).to_string().as_bytes()) as usize % SHARDS);
     assert_eq!(SHARDS, 1024);
+    assert_eq!(shard_of_row(b"key"), crc32c::crc32c(b"key") as usize % ROW_SHARDS);
+    assert_eq!(number_of_row_shard(slot(CoordinatorKind::Group, 0), 0), 1024);
+    assert_eq!(number_of_row_shard(slot(CoordinatorKind::Group, 49), 31), 1024 + 50 * 32 - 1);
+    assert_eq!(number_of_row_shard(slot(CoordinatorKind::Transaction, 0), 0), 1024 + 50 * 32);
+    assert_eq!(number_of_row_shard(slot(CoordinatorKind::Transaction, 49), 31), 1024 + 100 * 32 - 1);
 }
 
 proptest! {
@@ -237,8 +319,9 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         noise in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let state = state();
-        for original in [encoded(&events()), encode_root(&state), shards(&state), noise] {
+        let state = state_with_slots();
+        let events = [encoded(&events()), encoded(&slot_events())];
+        for original in events.into_iter().chain([encode_root(&state), shards(&state), rows(&state), noise]) {
             let mut bytes = original.clone();
             for (at, value) in &changes {
                 if !bytes.is_empty() {
@@ -250,13 +333,14 @@ proptest! {
             let bytes = Bytes::from(bytes);
             let _ = decode_events(bytes.clone());
             let _ = decode_root(bytes.clone());
+            let _ = decode_rows(bytes.clone());
             let _ = decode_shard(bytes);
         }
     }
 
     #[test]
     fn an_event_that_is_cut_is_refused(cut in any::<prop::sample::Index>()) {
-        for event in events() {
+        for event in events().into_iter().chain(slot_events()) {
             let bytes = encoded(&[event]);
             let cut = 1 + cut.index(bytes.len() - 1);
             prop_assert!(decode_events(Bytes::from(bytes).slice(..cut)).is_err());

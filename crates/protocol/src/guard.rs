@@ -66,6 +66,10 @@ impl Walk<'_> {
             Kind::Fixed(bytes) => self.reader.take(*bytes).map(|_| ()),
             Kind::String => self.string()?.ok_or_else(|| self.reader.null()),
             Kind::NullableString => self.string().map(|_| ()),
+            Kind::Bytes => {
+                let length = self.reader.length(self.flexible)?.ok_or_else(|| self.reader.null())?;
+                self.reader.take(length).map(|_| ())
+            }
             Kind::NullableBytes => match self.reader.length(self.flexible)? {
                 Some(length) => self.reader.take(length).map(|_| ()),
                 None => Ok(()),

@@ -1,5 +1,5 @@
 //! The versions that Kafka 4 dropped (KIP-896) and that clients of its first years still send: Produce 0 to 2, Fetch 0 to 3,
-//! ListOffsets 0, CreateTopics 0 and 1, DeleteTopics 0. kafka-protocol has their schemas no longer, so they are read and written here.
+//! ListOffsets 0, OffsetCommit 0 and 1, CreateTopics 0 and 1, DeleteTopics 0, DescribeConfigs 0. kafka-protocol has their schemas no longer, so they are read and written here.
 //!
 //! All are of fixed layout: big-endian numbers, strings behind a 16-bit length, bytes and arrays behind a 32-bit one, -1 for null, no
 //! tagged fields. A request becomes the structure of its newer versions; only ListOffsets 0 asks for what those cannot say, and has
@@ -7,8 +7,10 @@
 
 pub(crate) mod create_topics;
 pub(crate) mod delete_topics;
+pub(crate) mod describe_configs;
 mod fetch;
 pub(crate) mod list_offsets;
+pub(crate) mod offset_commit;
 pub(crate) mod produce;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -26,8 +28,10 @@ pub(crate) fn decode(api: ApiKey, version: i16, body: &Bytes) -> Option<Result<R
         (ApiKey::Produce, ..=produce::LAST) => produce::decode(&mut fields).map(Request::Produce),
         (ApiKey::Fetch, ..=fetch::LAST) => fetch::decode(&mut fields, version).map(Request::Fetch),
         (ApiKey::ListOffsets, ..=list_offsets::LAST) => list_offsets::decode(&mut fields).map(Request::ListOffsetsV0),
+        (ApiKey::OffsetCommit, ..=offset_commit::LAST) => offset_commit::decode(&mut fields, version).map(Request::OffsetCommit),
         (ApiKey::CreateTopics, ..=create_topics::LAST) => create_topics::decode(&mut fields, version).map(Request::CreateTopics),
         (ApiKey::DeleteTopics, ..=delete_topics::LAST) => delete_topics::decode(&mut fields).map(Request::DeleteTopics),
+        (ApiKey::DescribeConfigs, ..=describe_configs::LAST) => describe_configs::decode(&mut fields).map(Request::DescribeConfigs),
         _ => return None,
     };
     Some(request)
@@ -42,6 +46,10 @@ struct Fields<'a> {
 impl Fields<'_> {
     fn bool(&mut self) -> Result<bool, MalformedError> {
         Ok(self.reader.take(1)? != [0])
+    }
+
+    fn i8(&mut self) -> Result<i8, MalformedError> {
+        self.reader.i8()
     }
 
     fn i16(&mut self) -> Result<i16, MalformedError> {
@@ -78,13 +86,20 @@ impl Fields<'_> {
         Ok(Some(self.body.slice(start..start + length)))
     }
 
-    fn array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Result<T, MalformedError>) -> Result<Vec<T>, MalformedError> {
-        let count = self.reader.length(false)?.ok_or_else(|| self.reader.null())?;
+    fn array<T>(&mut self, element: impl FnMut(&mut Self) -> Result<T, MalformedError>) -> Result<Vec<T>, MalformedError> {
+        self.nullable_array(element)?.ok_or_else(|| self.reader.null())
+    }
+
+    fn nullable_array<T>(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<T, MalformedError>,
+    ) -> Result<Option<Vec<T>>, MalformedError> {
+        let Some(count) = self.reader.length(false)? else { return Ok(None) };
         let mut elements = Vec::with_capacity(count);
         for _ in 0..count {
             elements.push(element(self)?);
         }
-        Ok(elements)
+        Ok(Some(elements))
     }
 }
 

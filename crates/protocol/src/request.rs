@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
+    ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::Decodable;
 
@@ -66,6 +68,30 @@ pub enum Request {
     ListConfigResources(ListConfigResourcesRequest),
     /// Names topics and partitions, a page at a time.
     DescribeTopicPartitions(DescribeTopicPartitionsRequest),
+    /// Keeps how far a group has read.
+    OffsetCommit(OffsetCommitRequest),
+    /// Says how far groups have read.
+    OffsetFetch(OffsetFetchRequest),
+    /// Makes a member of a group.
+    JoinGroup(JoinGroupRequest),
+    /// Keeps a member in its group.
+    Heartbeat(HeartbeatRequest),
+    /// Takes members out of a group.
+    LeaveGroup(LeaveGroupRequest),
+    /// Hands in or asks for a generation's assignment.
+    SyncGroup(SyncGroupRequest),
+    /// Describes groups whose clients assign.
+    DescribeGroups(DescribeGroupsRequest),
+    /// Lists groups.
+    ListGroups(ListGroupsRequest),
+    /// Deletes groups.
+    DeleteGroups(DeleteGroupsRequest),
+    /// Forgets how far a group has read.
+    OffsetDelete(OffsetDeleteRequest),
+    /// What a consumer says to a group whose coordinator assigns.
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
+    /// Describes groups whose coordinator assigns.
+    ConsumerGroupDescribe(ConsumerGroupDescribeRequest),
 }
 
 /// A request and what came with it.
@@ -171,6 +197,19 @@ fn decode_body(api: ApiKey, version: i16, body: &mut Bytes) -> Result<Request, S
         ApiKey::DescribeProducers => Request::DescribeProducers(decode_as(body, version)?),
         ApiKey::ListConfigResources => Request::ListConfigResources(decode_as(body, version)?),
         ApiKey::DescribeTopicPartitions => Request::DescribeTopicPartitions(decode_as(body, version)?),
+        ApiKey::OffsetCommit => Request::OffsetCommit(decode_as(body, version)?),
+        // Version 0 looks like version 1; to Kafka it asked for what lay in ZooKeeper.
+        ApiKey::OffsetFetch => Request::OffsetFetch(decode_as(body, version.max(1))?),
+        ApiKey::JoinGroup => Request::JoinGroup(decode_as(body, version)?),
+        ApiKey::Heartbeat => Request::Heartbeat(decode_as(body, version)?),
+        ApiKey::LeaveGroup => Request::LeaveGroup(decode_as(body, version)?),
+        ApiKey::SyncGroup => Request::SyncGroup(decode_as(body, version)?),
+        ApiKey::DescribeGroups => Request::DescribeGroups(decode_as(body, version)?),
+        ApiKey::ListGroups => Request::ListGroups(decode_as(body, version)?),
+        ApiKey::DeleteGroups => Request::DeleteGroups(decode_as(body, version)?),
+        ApiKey::OffsetDelete => Request::OffsetDelete(decode_as(body, version)?),
+        ApiKey::ConsumerGroupHeartbeat => Request::ConsumerGroupHeartbeat(decode_as(body, version)?),
+        ApiKey::ConsumerGroupDescribe => Request::ConsumerGroupDescribe(decode_as(body, version)?),
     })
 }
 

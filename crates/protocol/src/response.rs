@@ -3,14 +3,19 @@
 //! kafka-protocol refuses to encode a body that has a field set which its version lacks. Handlers fill in the newest form;
 //! [`fit`] takes out what the version of the request cannot say.
 
+use std::mem;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
 use kafka_protocol::messages::{
-    AlterConfigsResponse, AlterPartitionReassignmentsResponse, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
-    DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeLogDirsResponse,
-    DescribeProducersResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse, FindCoordinatorResponse,
-    IncrementalAlterConfigsResponse, InitProducerIdResponse, ListConfigResourcesResponse, ListOffsetsResponse,
-    ListPartitionReassignmentsResponse, MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse,
+    AlterConfigsResponse, AlterPartitionReassignmentsResponse, ApiVersionsResponse, ConsumerGroupDescribeResponse,
+    ConsumerGroupHeartbeatResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse, DeleteRecordsResponse,
+    DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse, DescribeLogDirsResponse,
+    DescribeProducersResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse, FindCoordinatorResponse, HeartbeatResponse,
+    IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse, ListConfigResourcesResponse,
+    ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse, MetadataResponse, OffsetCommitResponse,
+    OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse,
 };
 use kafka_protocol::protocol::Encodable;
 
@@ -69,6 +74,30 @@ pub enum ResponseBody {
     ListConfigResources(ListConfigResourcesResponse),
     /// Topics and partitions, and where the next page begins.
     DescribeTopicPartitions(DescribeTopicPartitionsResponse),
+    /// What became of it, by partition.
+    OffsetCommit(OffsetCommitResponse),
+    /// Offsets by partition, always in the groups of version 8 and above; older versions take the first.
+    OffsetFetch(OffsetFetchResponse),
+    /// The generation, and for its leader the members.
+    JoinGroup(JoinGroupResponse),
+    /// Whether the member still is one.
+    Heartbeat(HeartbeatResponse),
+    /// What became of it, by member; versions below 3 take the first.
+    LeaveGroup(LeaveGroupResponse),
+    /// The member's assignment.
+    SyncGroup(SyncGroupResponse),
+    /// Groups and their members.
+    DescribeGroups(DescribeGroupsResponse),
+    /// Groups by name.
+    ListGroups(ListGroupsResponse),
+    /// What became of it, by group.
+    DeleteGroups(DeleteGroupsResponse),
+    /// What became of it, by partition.
+    OffsetDelete(OffsetDeleteResponse),
+    /// The member's epoch, and its assignment when it has changed.
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
+    /// Groups and their members.
+    ConsumerGroupDescribe(ConsumerGroupDescribeResponse),
 }
 
 impl ResponseBody {
@@ -98,6 +127,18 @@ impl ResponseBody {
             Self::DescribeProducers(_) => ApiKey::DescribeProducers,
             Self::ListConfigResources(_) => ApiKey::ListConfigResources,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
+            Self::OffsetCommit(_) => ApiKey::OffsetCommit,
+            Self::OffsetFetch(_) => ApiKey::OffsetFetch,
+            Self::JoinGroup(_) => ApiKey::JoinGroup,
+            Self::Heartbeat(_) => ApiKey::Heartbeat,
+            Self::LeaveGroup(_) => ApiKey::LeaveGroup,
+            Self::SyncGroup(_) => ApiKey::SyncGroup,
+            Self::DescribeGroups(_) => ApiKey::DescribeGroups,
+            Self::ListGroups(_) => ApiKey::ListGroups,
+            Self::DeleteGroups(_) => ApiKey::DeleteGroups,
+            Self::OffsetDelete(_) => ApiKey::OffsetDelete,
+            Self::ConsumerGroupHeartbeat(_) => ApiKey::ConsumerGroupHeartbeat,
+            Self::ConsumerGroupDescribe(_) => ApiKey::ConsumerGroupDescribe,
         }
     }
 }
@@ -151,6 +192,10 @@ fn encode_body(body: ResponseBody, version: i16, gather: &mut Gather) -> Result<
             legacy::create_topics::encode(&body, version, gather.head());
         }
         ResponseBody::DeleteTopics(body) if version <= legacy::delete_topics::LAST => legacy::delete_topics::encode(&body, gather.head()),
+        ResponseBody::OffsetCommit(body) if version <= legacy::offset_commit::LAST => legacy::offset_commit::encode(&body, gather.head()),
+        ResponseBody::DescribeConfigs(body) if version <= legacy::describe_configs::LAST => {
+            legacy::describe_configs::encode(&body, gather.head());
+        }
         ResponseBody::Produce(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::ListOffsets(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::Metadata(body) => encode_as(&body, version, gather.head())?,
@@ -173,6 +218,19 @@ fn encode_body(body: ResponseBody, version: i16, gather: &mut Gather) -> Result<
         ResponseBody::DescribeProducers(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::ListConfigResources(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::DescribeTopicPartitions(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::OffsetCommit(body) => encode_as(&body, version, gather.head())?,
+        // Version 0 looks like version 1.
+        ResponseBody::OffsetFetch(body) => encode_as(&body, version.max(1), gather.head())?,
+        ResponseBody::JoinGroup(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::Heartbeat(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::LeaveGroup(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::SyncGroup(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DescribeGroups(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::ListGroups(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DeleteGroups(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::OffsetDelete(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::ConsumerGroupHeartbeat(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::ConsumerGroupDescribe(body) => encode_as(&body, version, gather.head())?,
     }
     Ok(())
 }
@@ -264,10 +322,54 @@ fn fit(mut body: ResponseBody, version: i16) -> ResponseBody {
         ResponseBody::ListConfigResources(body) if version < 1 => {
             body.config_resources.iter_mut().for_each(|resource| resource.resource_type = CLIENT_METRICS);
         }
+        ResponseBody::JoinGroup(body) => {
+            if version < 7 {
+                body.protocol_name.get_or_insert_default();
+            }
+            if version < 9 {
+                body.skip_assignment = false;
+            }
+        }
+        ResponseBody::LeaveGroup(body) if version < 3 => {
+            if let Some(member) = body.members.first().filter(|_| body.error_code == 0) {
+                body.error_code = member.error_code;
+            }
+            body.members.clear();
+        }
+        ResponseBody::OffsetFetch(body) if version < 8 => fit_offset_fetch(body, version),
+        ResponseBody::DescribeGroups(body) => {
+            for group in &mut body.groups {
+                if version < 3 {
+                    group.authorized_operations = NO_OPERATIONS;
+                }
+                if version < 6 {
+                    group.error_message = None;
+                }
+            }
+        }
         // Every version of the others says all there is to say; a test encodes each with every field set.
         _ => {}
     }
     body
+}
+
+/// Versions below 8 answer for one group, and those below 2 have its error in the partitions only.
+fn fit_offset_fetch(body: &mut OffsetFetchResponse, version: i16) {
+    let Some(group) = mem::take(&mut body.groups).into_iter().next() else { return };
+    body.error_code = group.error_code;
+    let topics = group.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.into_iter().map(|partition| {
+            let error_code = if version < 2 && group.error_code != 0 { group.error_code } else { partition.error_code };
+            OffsetFetchResponsePartition::default()
+                .with_partition_index(partition.partition_index)
+                .with_committed_offset(partition.committed_offset)
+                .with_committed_leader_epoch(partition.committed_leader_epoch)
+                .with_metadata(partition.metadata)
+                .with_error_code(error_code)
+        });
+        OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions.collect())
+    });
+    body.topics = topics.collect();
 }
 
 /// The answer to ApiVersions: every served API. No feature is listed, so `transaction.version` is 0 for clients (KIP-890).

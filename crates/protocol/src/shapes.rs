@@ -4,13 +4,16 @@
 use std::mem::size_of;
 
 use kafka_protocol::messages::{
-    TopicName, alter_configs_request as alter_configs, alter_partition_reassignments_request as alter_reassignments,
-    create_partitions_request as create_partitions, create_topics_request as create_topics, delete_records_request as delete_records,
-    delete_topics_request as delete_topics, describe_configs_request as describe_configs, describe_log_dirs_request as describe_log_dirs,
+    GroupId, TopicName, alter_configs_request as alter_configs, alter_partition_reassignments_request as alter_reassignments,
+    consumer_group_heartbeat_request as consumer_heartbeat, create_partitions_request as create_partitions,
+    create_topics_request as create_topics, delete_records_request as delete_records, delete_topics_request as delete_topics,
+    describe_configs_request as describe_configs, describe_log_dirs_request as describe_log_dirs,
     describe_producers_request as describe_producers, describe_topic_partitions_request as describe_topic_partitions,
     elect_leaders_request as elect_leaders, fetch_request as fetch, incremental_alter_configs_request as incremental_alter_configs,
-    list_offsets_request as list_offsets, list_partition_reassignments_request as list_reassignments, metadata_request as metadata,
-    offset_for_leader_epoch_request as leader_epoch, produce_request as produce,
+    join_group_request as join_group, leave_group_request as leave_group, list_offsets_request as list_offsets,
+    list_partition_reassignments_request as list_reassignments, metadata_request as metadata, offset_commit_request as offset_commit,
+    offset_delete_request as offset_delete, offset_fetch_request as offset_fetch, offset_for_leader_epoch_request as leader_epoch,
+    produce_request as produce, sync_group_request as sync_group,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -42,6 +45,7 @@ pub(crate) enum Kind {
     Fixed(usize),
     String,
     NullableString,
+    Bytes,
     NullableBytes,
     Array(&'static Shape),
     NullableArray(&'static Shape),
@@ -50,7 +54,7 @@ pub(crate) enum Kind {
     NullableStruct(&'static Shape),
 }
 
-use Kind::{Array, Fixed, NullableArray, NullableBytes, NullableString, NullableStruct, String, Struct};
+use Kind::{Array, Bytes, Fixed, NullableArray, NullableBytes, NullableString, NullableStruct, String, Struct};
 
 const BOOLEAN: Kind = Fixed(1);
 const INT8: Kind = Fixed(1);
@@ -113,6 +117,18 @@ pub(crate) fn of(api: ApiKey) -> &'static Shape {
         ApiKey::DescribeProducers => &DESCRIBE_PRODUCERS,
         ApiKey::ListConfigResources => &LIST_CONFIG_RESOURCES,
         ApiKey::DescribeTopicPartitions => &DESCRIBE_TOPIC_PARTITIONS,
+        ApiKey::OffsetCommit => &OFFSET_COMMIT,
+        ApiKey::OffsetFetch => &OFFSET_FETCH,
+        ApiKey::JoinGroup => &JOIN_GROUP,
+        ApiKey::Heartbeat => &HEARTBEAT,
+        ApiKey::LeaveGroup => &LEAVE_GROUP,
+        ApiKey::SyncGroup => &SYNC_GROUP,
+        ApiKey::DescribeGroups => &DESCRIBE_GROUPS,
+        ApiKey::ListGroups => &LIST_GROUPS,
+        ApiKey::DeleteGroups => &DELETE_GROUPS,
+        ApiKey::OffsetDelete => &OFFSET_DELETE,
+        ApiKey::ConsumerGroupHeartbeat => &CONSUMER_GROUP_HEARTBEAT,
+        ApiKey::ConsumerGroupDescribe => &CONSUMER_GROUP_DESCRIBE,
     }
 }
 
@@ -120,6 +136,7 @@ static BARE_INT8: Shape = bare(size_of::<i8>(), &[always(INT8)]);
 static BARE_INT32: Shape = bare(size_of::<i32>(), &[always(INT32)]);
 static BARE_TOPIC_NAME: Shape = bare(size_of::<TopicName>(), &[always(String)]);
 static BARE_STRING: Shape = bare(size_of::<StrBytes>(), &[always(String)]);
+static BARE_GROUP_ID: Shape = bare(size_of::<GroupId>(), &[always(String)]);
 
 static PRODUCE: Shape = body(&[
     since(3, NullableString), // transactional id
@@ -301,3 +318,120 @@ static DESCRIBE_TOPIC_PARTITIONS: Shape =
     body(&[always(Array(&DESCRIBE_TOPIC_PARTITIONS_TOPIC)), always(INT32), always(NullableStruct(&DESCRIBE_TOPIC_PARTITIONS_CURSOR))]);
 static DESCRIBE_TOPIC_PARTITIONS_TOPIC: Shape = element(size_of::<describe_topic_partitions::TopicRequest>(), &[always(String)]);
 static DESCRIBE_TOPIC_PARTITIONS_CURSOR: Shape = element(size_of::<describe_topic_partitions::Cursor>(), &[always(String), always(INT32)]);
+
+static OFFSET_COMMIT: Shape = body(&[
+    always(String),           // group
+    since(1, INT32),          // generation or member epoch
+    since(1, String),         // member
+    since(7, NullableString), // instance
+    between(2, 4, INT64),     // retention
+    always(Array(&OFFSET_COMMIT_TOPIC)),
+]);
+static OFFSET_COMMIT_TOPIC: Shape =
+    element(size_of::<offset_commit::OffsetCommitRequestTopic>(), &[always(String), always(Array(&OFFSET_COMMIT_PARTITION))]);
+static OFFSET_COMMIT_PARTITION: Shape = element(
+    size_of::<offset_commit::OffsetCommitRequestPartition>(),
+    &[
+        always(INT32),        // partition
+        always(INT64),        // offset
+        since(6, INT32),      // leader epoch
+        between(1, 1, INT64), // commit time
+        always(NullableString),
+    ],
+);
+
+static OFFSET_FETCH: Shape = body(&[
+    until(7, String), // group
+    until(1, Array(&OFFSET_FETCH_TOPIC)),
+    between(2, 7, NullableArray(&OFFSET_FETCH_TOPIC)),
+    since(8, Array(&OFFSET_FETCH_GROUP)),
+    since(7, BOOLEAN), // require stable
+]);
+static OFFSET_FETCH_TOPIC: Shape =
+    element(size_of::<offset_fetch::OffsetFetchRequestTopic>(), &[always(String), always(Array(&BARE_INT32))]);
+static OFFSET_FETCH_GROUP: Shape = element(
+    size_of::<offset_fetch::OffsetFetchRequestGroup>(),
+    &[
+        always(String),           // group
+        since(9, NullableString), // member
+        since(9, INT32),          // member epoch
+        always(NullableArray(&OFFSET_FETCH_GROUP_TOPIC)),
+    ],
+);
+static OFFSET_FETCH_GROUP_TOPIC: Shape =
+    element(size_of::<offset_fetch::OffsetFetchRequestTopics>(), &[always(String), always(Array(&BARE_INT32))]);
+
+static JOIN_GROUP: Shape = body(&[
+    always(String),           // group
+    always(INT32),            // session timeout
+    since(1, INT32),          // rebalance timeout
+    always(String),           // member
+    since(5, NullableString), // instance
+    always(String),           // protocol type
+    always(Array(&JOIN_GROUP_PROTOCOL)),
+    since(8, NullableString), // reason
+]);
+static JOIN_GROUP_PROTOCOL: Shape = element(size_of::<join_group::JoinGroupRequestProtocol>(), &[always(String), always(Bytes)]);
+
+static HEARTBEAT: Shape = body(&[
+    always(String),           // group
+    always(INT32),            // generation
+    always(String),           // member
+    since(3, NullableString), // instance
+]);
+
+static LEAVE_GROUP: Shape = body(&[
+    always(String),   // group
+    until(2, String), // member
+    since(3, Array(&LEAVE_GROUP_MEMBER)),
+]);
+static LEAVE_GROUP_MEMBER: Shape = element(
+    size_of::<leave_group::MemberIdentity>(),
+    &[
+        always(String),           // member
+        always(NullableString),   // instance
+        since(5, NullableString), // reason
+    ],
+);
+
+static SYNC_GROUP: Shape = body(&[
+    always(String),           // group
+    always(INT32),            // generation
+    always(String),           // member
+    since(3, NullableString), // instance
+    since(5, NullableString), // protocol type
+    since(5, NullableString), // protocol
+    always(Array(&SYNC_GROUP_ASSIGNMENT)),
+]);
+static SYNC_GROUP_ASSIGNMENT: Shape = element(size_of::<sync_group::SyncGroupRequestAssignment>(), &[always(String), always(Bytes)]);
+
+static DESCRIBE_GROUPS: Shape = body(&[always(Array(&BARE_GROUP_ID)), since(3, BOOLEAN)]);
+
+static LIST_GROUPS: Shape = body(&[
+    since(4, Array(&BARE_STRING)), // states
+    since(5, Array(&BARE_STRING)), // types
+]);
+
+static DELETE_GROUPS: Shape = body(&[always(Array(&BARE_GROUP_ID))]);
+
+static OFFSET_DELETE: Shape = body(&[always(String), always(Array(&OFFSET_DELETE_TOPIC))]);
+static OFFSET_DELETE_TOPIC: Shape =
+    element(size_of::<offset_delete::OffsetDeleteRequestTopic>(), &[always(String), always(Array(&OFFSET_DELETE_PARTITION))]);
+static OFFSET_DELETE_PARTITION: Shape = element(size_of::<offset_delete::OffsetDeleteRequestPartition>(), &[always(INT32)]);
+
+static CONSUMER_GROUP_HEARTBEAT: Shape = body(&[
+    always(String),         // group
+    always(String),         // member
+    always(INT32),          // member epoch
+    always(NullableString), // instance
+    always(NullableString), // rack
+    always(INT32),          // rebalance timeout
+    always(NullableArray(&BARE_TOPIC_NAME)),
+    since(1, NullableString), // subscribed regex
+    always(NullableString),   // assignor
+    always(NullableArray(&CONSUMER_GROUP_HEARTBEAT_TOPIC)),
+]);
+static CONSUMER_GROUP_HEARTBEAT_TOPIC: Shape =
+    element(size_of::<consumer_heartbeat::TopicPartitions>(), &[always(UUID), always(Array(&BARE_INT32))]);
+
+static CONSUMER_GROUP_DESCRIBE: Shape = body(&[always(Array(&BARE_GROUP_ID)), always(BOOLEAN)]);

@@ -6,7 +6,7 @@ use kafka_protocol::messages;
 use kafka_protocol::protocol::{HeaderVersion, VersionRange};
 
 macro_rules! apis {
-    ($($(#[$doc:meta])* $name:ident($request:ident, $response:ident) = $key:literal, $min:literal..=$max:literal, flexible $flexible:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident($request:ident, $response:ident) = $key:literal, $min:literal..=$max:literal, flexible $flexible:expr;)*) => {
         /// An API that this broker serves.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[repr(i16)]
@@ -73,8 +73,24 @@ apis! {
     ListOffsets(ListOffsetsRequest, ListOffsetsResponse) = 2, 0..=10, flexible 6;
     /// Names brokers, topics, partitions and their leaders.
     Metadata(MetadataRequest, MetadataResponse) = 3, 0..=13, flexible 9;
+    /// Keeps how far a group has read.
+    OffsetCommit(OffsetCommitRequest, OffsetCommitResponse) = 8, 0..=9, flexible 8;
+    /// Says how far groups have read.
+    OffsetFetch(OffsetFetchRequest, OffsetFetchResponse) = 9, 0..=9, flexible 6;
     /// Finds the coordinator of a group or a transactional id.
     FindCoordinator(FindCoordinatorRequest, FindCoordinatorResponse) = 10, 0..=6, flexible 3;
+    /// Makes a member of a group and waits for the generation to begin.
+    JoinGroup(JoinGroupRequest, JoinGroupResponse) = 11, 0..=9, flexible 6;
+    /// Keeps a member in its group.
+    Heartbeat(HeartbeatRequest, HeartbeatResponse) = 12, 0..=4, flexible 4;
+    /// Takes members out of a group.
+    LeaveGroup(LeaveGroupRequest, LeaveGroupResponse) = 13, 0..=5, flexible 4;
+    /// Hands in, as a leader, and hands out a generation's assignment.
+    SyncGroup(SyncGroupRequest, SyncGroupResponse) = 14, 0..=5, flexible 4;
+    /// Describes groups whose clients assign.
+    DescribeGroups(DescribeGroupsRequest, DescribeGroupsResponse) = 15, 0..=6, flexible 5;
+    /// Lists groups.
+    ListGroups(ListGroupsRequest, ListGroupsResponse) = 16, 0..=5, flexible 3;
     /// Lists the served APIs.
     ApiVersions(ApiVersionsRequest, ApiVersionsResponse) = 18, 0..=4, flexible 3;
     /// Creates topics.
@@ -88,13 +104,15 @@ apis! {
     /// Finds where a leader epoch ends.
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse) = 23, 2..=4, flexible 4;
     /// Reads configs of topics and brokers.
-    DescribeConfigs(DescribeConfigsRequest, DescribeConfigsResponse) = 32, 1..=4, flexible 4;
+    DescribeConfigs(DescribeConfigsRequest, DescribeConfigsResponse) = 32, 0..=4, flexible 4;
     /// Replaces all configs of topics.
     AlterConfigs(AlterConfigsRequest, AlterConfigsResponse) = 33, 0..=2, flexible 2;
     /// Says what lies in the data directory.
     DescribeLogDirs(DescribeLogDirsRequest, DescribeLogDirsResponse) = 35, 1..=4, flexible 2;
     /// Grows topics.
     CreatePartitions(CreatePartitionsRequest, CreatePartitionsResponse) = 37, 0..=3, flexible 2;
+    /// Deletes groups.
+    DeleteGroups(DeleteGroupsRequest, DeleteGroupsResponse) = 42, 0..=2, flexible 2;
     /// Elects leaders, also unclean ones.
     ElectLeaders(ElectLeadersRequest, ElectLeadersResponse) = 43, 0..=2, flexible 2;
     /// Changes single configs of topics.
@@ -103,10 +121,16 @@ apis! {
     AlterPartitionReassignments(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse) = 45, 0..=1, flexible 0;
     /// Lists replicas that are being moved.
     ListPartitionReassignments(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse) = 46, 0..=0, flexible 0;
+    /// Forgets how far a group has read.
+    OffsetDelete(OffsetDeleteRequest, OffsetDeleteResponse) = 47, 0..=0, flexible i16::MAX;
     /// Names the cluster and its brokers.
     DescribeCluster(DescribeClusterRequest, DescribeClusterResponse) = 60, 0..=2, flexible 0;
     /// Names the producers that a partition remembers.
     DescribeProducers(DescribeProducersRequest, DescribeProducersResponse) = 61, 0..=0, flexible 0;
+    /// All that a consumer says to and hears from a group whose coordinator assigns (KIP-848).
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse) = 68, 0..=1, flexible 0;
+    /// Describes groups whose coordinator assigns.
+    ConsumerGroupDescribe(ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse) = 69, 0..=1, flexible 0;
     /// Lists resources that have configs of their own.
     ListConfigResources(ListConfigResourcesRequest, ListConfigResourcesResponse) = 74, 0..=1, flexible 0;
     /// Names topics and partitions, a page at a time.

@@ -387,6 +387,7 @@ fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> BrokerOptio
         max_connections_per_ip: requests.max_connections_per_ip as usize,
         producer_bytes_per_second: requests.producer_quota_bytes,
         consumer_bytes_per_second: requests.consumer_quota_bytes,
+        groups: config.groups.clone(),
         data_dir: std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone()),
         configs: config.shown.clone(),
     }

@@ -80,6 +80,14 @@ number_id! {
     /// Dense number of a broker's publishes within one broker epoch, from 1.
     PublishSequence(u64)
 }
+number_id! {
+    /// Rises each time that a coordinator slot is taken, from 1; 0 before the first. What was read or sent in an older one is refused.
+    SlotEpoch(i32)
+}
+number_id! {
+    /// Dense number of the saves within one epoch of a coordinator slot, from 1.
+    SaveSequence(u64)
+}
 
 /// A partition of a topic, by the topic's id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -10,5 +10,6 @@ fuzz_target!(|data: &[u8]| {
     let _ = decoders::journal_entry(1, &data);
     let _ = decoders::events(data.clone());
     let _ = decoders::snapshot_root(data.clone());
+    let _ = decoders::snapshot_rows(data.clone());
     let _ = decoders::snapshot_shard(data);
 });

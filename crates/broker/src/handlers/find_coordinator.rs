@@ -1,8 +1,6 @@
 //! FindCoordinator: who coordinates a group.
 //!
-//! Groups are not served yet. A group's coordinator is named all the same: a client that is told "not available" asks for ever, one
-//! that is told a broker learns from its ApiVersions at once that the group APIs are missing, and says so. Transactions and share
-//! groups are refused for good with INVALID_REQUEST, because a retriable code would make their clients spin.
+//! Transactions and share groups are refused for good with INVALID_REQUEST, because a retriable code would make their clients spin.
 
 use protocol::messages::find_coordinator_response::Coordinator;
 use protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
@@ -10,6 +8,7 @@ use protocol::{ErrorCode, StrBytes};
 
 use super::metadata::endpoint_of;
 use crate::broker::Broker;
+use crate::coordinator::{Coordinators, coordinator_of};
 use crate::session::RequestContext;
 
 /// Kafka's key types; 1 is a transactional id, 2 a share group's partition.
@@ -22,8 +21,11 @@ pub(crate) fn handle(broker: &Broker, context: &RequestContext, request: FindCoo
 }
 
 fn coordinator(broker: &Broker, context: &RequestContext, key_type: i8, key: StrBytes) -> Coordinator {
-    let found =
-        if key_type == GROUP { named(broker, context) } else { Err((ErrorCode::InvalidRequest, "only groups have coordinators here")) };
+    let found = if key_type == GROUP {
+        named(broker, context, &key)
+    } else {
+        Err((ErrorCode::InvalidRequest, "only groups have coordinators here"))
+    };
     found
         .unwrap_or_else(|(code, message)| {
             broker.metrics.requests.error(context.header.api_key, code);
@@ -36,16 +38,15 @@ fn coordinator(broker: &Broker, context: &RequestContext, key_type: i8, key: Str
         .with_key(key)
 }
 
-fn named(broker: &Broker, context: &RequestContext) -> Result<Coordinator, (ErrorCode, &'static str)> {
+fn named(broker: &Broker, context: &RequestContext, group_id: &str) -> Result<Coordinator, (ErrorCode, &'static str)> {
     let image = broker.image();
-    let endpoint = image
-        .brokers
-        .get(&broker.options.id)
-        .and_then(|this| endpoint_of(this, &context.session.listener))
-        .ok_or((ErrorCode::CoordinatorNotAvailable, "this broker is not registered yet"))?;
+    let coordinator = coordinator_of(&image, Coordinators::slot(group_id)).and_then(|id| image.brokers.get(&id));
+    let coordinator = coordinator.ok_or((ErrorCode::CoordinatorNotAvailable, "no broker is registered yet"))?;
+    let endpoint = endpoint_of(coordinator, &context.session.listener)
+        .ok_or((ErrorCode::CoordinatorNotAvailable, "the coordinator has no such listener"))?;
     Ok(Coordinator::default()
         .with_error_message(None)
-        .with_node_id(BrokerId(broker.options.id.0))
+        .with_node_id(BrokerId(coordinator.id.0))
         .with_host(StrBytes::from_string(endpoint.host.clone()))
         .with_port(i32::from(endpoint.port)))
 }

@@ -21,7 +21,8 @@ use crate::session::RequestContext;
 /// Bits of Kafka's AclOperation codes, all that exist for a resource: without an authorizer everybody may do everything.
 pub(crate) const CLUSTER_OPERATIONS: i32 = operations(&[5, 7, 8, 9, 10, 11, 12]);
 pub(crate) const TOPIC_OPERATIONS: i32 = operations(&[3, 4, 5, 6, 7, 8, 10, 11]);
-const NO_OPERATIONS: i32 = i32::MIN;
+pub(crate) const GROUP_OPERATIONS: i32 = operations(&[3, 6, 8, 10, 11]);
+pub(crate) const NO_OPERATIONS: i32 = i32::MIN;
 
 /// Topics of one request that are created at the same time.
 const CREATED_AT_ONCE: usize = 16;

@@ -253,3 +253,19 @@ async fn resources_with_configs_are_listed_by_type() {
     assert_eq!(list(&[]).await.1.len(), 6);
     assert_eq!(list(&[3]).await, (ErrorCode::UnsupportedVersion.code(), vec![]));
 }
+
+#[tokio::test]
+async fn version_0_of_describe_configs_says_whether_a_config_is_a_default() {
+    use kafka_protocol_3_9::messages::{DescribeConfigsRequest, describe_configs_request::DescribeConfigsResource};
+    let old_text = kafka_protocol_3_9::protocol::StrBytes::from_static_str;
+    let broker = TestBroker::start().await;
+    broker.create_topic("t", 1, &[("retention.ms", "5000")]).await;
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(TOPIC)
+        .with_resource_name(old_text("t"))
+        .with_configuration_keys(Some(vec![old_text("retention.ms"), old_text("max.message.bytes")]));
+    let answer = broker.connect().await.ask_old(0, &DescribeConfigsRequest::default().with_resources(vec![resource])).await;
+    let mut configs: Vec<_> = answer.results[0].configs.iter().map(|config| (config.name.as_str(), config.is_default)).collect();
+    configs.sort_unstable();
+    assert_eq!((answer.results[0].error_code, configs), (0, vec![("max.message.bytes", true), ("retention.ms", false)]));
+}

@@ -7,6 +7,8 @@
 mod admin;
 mod configs;
 mod consume;
+mod group_versions;
+mod groups;
 mod harness;
 mod hostile;
 mod legacy;

@@ -1,28 +1,50 @@
-//! A metadata service that only knows topics: creation and deletion take effect at once, on the one broker there is.
+//! A metadata service that only knows topics and coordinator slots: what is asked takes effect at once, on the one broker there is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use metadata_api::{
     AdvanceLogStart, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, Endpoint, HeartbeatAnswer,
     HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PublishAnswer, PublishRequest, RegisterBroker,
-    Registration, SegmentPage, TopicCreated, TopicImage,
+    Registration, RowPage, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, LeaderEpoch, Offset, ProducerId, ProducerWindows, Revision, SegmentRef, Timestamp, TopicId,
-    TopicPartition, WalId,
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, LeaderEpoch, Offset, ProducerId, ProducerWindows, Revision, SaveSequence,
+    SegmentRef, SlotEpoch, Timestamp, TopicId, TopicPartition, WalId,
 };
+
+/// What becomes of a save.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SaveFault {
+    /// It is made, and its answer is lost.
+    LoseAnswer,
+    /// It is not made, and nobody knows.
+    LoseRequest,
+}
+
+/// One coordinator slot: its rows, and the saves that came in its epoch, repeats included.
+#[derive(Default)]
+struct FakeSlot {
+    epoch: SlotEpoch,
+    rows: BTreeMap<Bytes, Bytes>,
+    saved: SaveSequence,
+    asked: Vec<SaveSequence>,
+}
 
 pub(crate) struct FakeMetadata {
     image: Arc<watch::Sender<Arc<ClusterImage>>>,
     segments: Mutex<HashMap<TopicPartition, Vec<SegmentRef>>>,
     next_producer: AtomicI64,
+    slots: Mutex<HashMap<CoordinatorSlot, FakeSlot>>,
+    /// What becomes of the next saves.
+    pub(crate) save_faults: Mutex<VecDeque<SaveFault>>,
     /// The image follows a write only after this.
     pub(crate) image_lag: Mutex<Duration>,
     /// A config that somebody sets just before the next change of configs.
@@ -55,6 +77,8 @@ impl FakeMetadata {
             image: Arc::new(watch::Sender::new(Arc::new(image))),
             segments: Mutex::default(),
             next_producer: AtomicI64::new(4000),
+            slots: Mutex::default(),
+            save_faults: Mutex::default(),
             image_lag: Mutex::default(),
             faster_change: Mutex::default(),
             away: AtomicBool::new(false),
@@ -101,6 +125,20 @@ impl FakeMetadata {
     /// A segment is published.
     pub(crate) fn add_segment(&self, id: TopicPartition, segment: SegmentRef) {
         self.segments.lock().entry(id).or_default().push(segment);
+    }
+
+    /// Somebody takes every slot that was taken before. Brokers are not told: they find out when they save.
+    pub(crate) fn fence_coordinators(&self) {
+        for slot in self.slots.lock().values_mut() {
+            slot.epoch.0 += 1;
+            slot.saved = SaveSequence(0);
+            slot.asked.clear();
+        }
+    }
+
+    /// Sequences of the saves that were asked for in the epochs in force, repeats included.
+    pub(crate) fn asked_saves(&self) -> Vec<u64> {
+        self.slots.lock().values().flat_map(|slot| slot.asked.iter().map(|sequence| sequence.0)).collect()
     }
 
     fn check(&self) -> Result<(), MetadataError> {
@@ -247,6 +285,64 @@ impl MetadataClient for FakeMetadata {
     async fn advance_log_start(&self, request: AdvanceLogStart) -> Result<Offset, MetadataError> {
         self.check()?;
         Ok(request.log_start)
+    }
+
+    async fn take_slot(&self, request: TakeSlot) -> Result<SlotTaken, MetadataError> {
+        self.check()?;
+        let slot_epoch = {
+            let mut slots = self.slots.lock();
+            let slot = slots.entry(request.slot).or_default();
+            slot.epoch.0 += 1;
+            slot.saved = SaveSequence(0);
+            slot.asked.clear();
+            slot.epoch
+        };
+        let revision = self.change(|image| {
+            image.slots.insert(request.slot, SlotOwner { broker: request.broker, epoch: slot_epoch });
+        });
+        Ok(SlotTaken { slot_epoch, revision })
+    }
+
+    async fn slot_rows(&self, request: SlotRows) -> Result<RowPage, MetadataError> {
+        self.check()?;
+        let mut slots = self.slots.lock();
+        let slot = slots.entry(request.slot).or_default();
+        if slot.epoch != request.slot_epoch {
+            return Err(MetadataError::SlotFenced { slot: request.slot, epoch: request.slot_epoch, current: slot.epoch });
+        }
+        // Pages of one row, so that every load turns them.
+        let after = slot.rows.iter().filter(|(key, _)| request.after_key.as_ref().is_none_or(|after| after < *key));
+        let mut rows: Vec<_> = after.take(2).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let more = rows.len() == 2;
+        rows.truncate(1);
+        Ok(RowPage { revision: self.image.borrow().revision, rows, more })
+    }
+
+    async fn save_rows(&self, request: SaveRows) -> Result<Revision, MetadataError> {
+        self.check()?;
+        let fault = self.save_faults.lock().pop_front();
+        let unknown = || MetadataError::Unknown { detail: "the test says so".into() };
+        let mut slots = self.slots.lock();
+        let slot = slots.entry(request.slot).or_default();
+        slot.asked.push(request.sequence);
+        if fault == Some(SaveFault::LoseRequest) {
+            return Err(unknown());
+        }
+        if slot.epoch != request.slot_epoch {
+            return Err(MetadataError::SlotFenced { slot: request.slot, epoch: request.slot_epoch, current: slot.epoch });
+        }
+        if request.sequence.0 == slot.saved.0 + 1 {
+            slot.saved = request.sequence;
+            for (key, value) in request.rows {
+                match value {
+                    Some(value) => slot.rows.insert(key, value),
+                    None => slot.rows.remove(&key),
+                };
+            }
+        } else if request.sequence != slot.saved {
+            return Err(MetadataError::Invalid { detail: format!("save {} after {}", request.sequence, slot.saved) });
+        }
+        if fault == Some(SaveFault::LoseAnswer) { Err(unknown()) } else { Ok(self.image.borrow().revision) }
     }
 
     async fn elect_unclean(&self, partitions: Vec<TopicPartition>) -> Result<Revision, MetadataError> {

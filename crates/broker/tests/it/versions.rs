@@ -16,7 +16,9 @@ use protocol::messages::*;
 use protocol::{ApiKey, ErrorCode};
 use types::TopicId;
 use uuid::Uuid;
+use wal::MemoryOptions;
 
+use crate::group_versions;
 use crate::harness::{Peer, TestBroker, batch, fetch_request, produce_request, text, values};
 
 fn versions<R: Request>(api: ApiKey) -> std::ops::RangeInclusive<i16> {
@@ -24,7 +26,7 @@ fn versions<R: Request>(api: ApiKey) -> std::ops::RangeInclusive<i16> {
     R::VERSIONS.min.max(range.min)..=range.max
 }
 
-async fn all<R: Request>(peer: &mut Peer, api: ApiKey, request: impl Fn(i16) -> R, check: impl Fn(i16, R::Response)) {
+pub(crate) async fn all<R: Request>(peer: &mut Peer, api: ApiKey, request: impl Fn(i16) -> R, check: impl Fn(i16, R::Response)) {
     for version in versions::<R>(api) {
         let answer = peer.ask(version, &request(version)).await;
         check(version, answer);
@@ -33,7 +35,7 @@ async fn all<R: Request>(peer: &mut Peer, api: ApiKey, request: impl Fn(i16) -> 
 
 #[tokio::test]
 async fn every_listed_version_of_every_api_is_answered() {
-    let broker = TestBroker::start().await;
+    let broker = TestBroker::start_with(|options| options.groups.initial_rebalance_delay_ms = 0, MemoryOptions::default()).await;
     let topic = broker.create_topic("t", 1, &[]).await;
     let mut peer = broker.connect().await;
     peer.produce("t", 0, batch(&["a"])).await;
@@ -44,6 +46,18 @@ async fn every_listed_version_of_every_api_is_answered() {
             ApiKey::Fetch => fetch(peer, topic).await,
             ApiKey::ListOffsets => list_offsets(peer).await,
             ApiKey::Metadata => metadata(peer).await,
+            ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::JoinGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::SyncGroup
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::DeleteGroups
+            | ApiKey::OffsetDelete
+            | ApiKey::ConsumerGroupHeartbeat
+            | ApiKey::ConsumerGroupDescribe => group_versions::answered(peer, *api).await,
             ApiKey::FindCoordinator => {
                 let request = |version| match version {
                     0..4 => FindCoordinatorRequest::default().with_key(text("g")),

@@ -98,6 +98,18 @@ fn everybody_waits_for_the_leaders_word_and_who_is_not_in_it_gets_nothing() {
 }
 
 #[test]
+fn what_a_member_had_counts_for_nothing_when_the_leader_assigns_anew() {
+    let mut group = Harness::new(prompt());
+    let (ids, generation) = group.new_group(2);
+    let joins = [group.join(join_as(&ids[0])), group.join(join_as(&ids[1]))];
+    assert_eq!(joins.map(|ticket| group.joined(ticket).generation), [generation + 1; 2]);
+    for id in &ids {
+        let sync = group.sync(sync_as(id, generation + 1));
+        assert_eq!(group.synced(sync).assignment, Bytes::new());
+    }
+}
+
+#[test]
 fn a_sync_names_the_generation_and_its_protocol() {
     let mut group = Harness::new(prompt());
     let (ids, generation) = group.new_group(1);

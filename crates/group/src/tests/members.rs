@@ -205,6 +205,18 @@ fn a_group_that_is_too_large_after_a_load_puts_out_who_comes_last() {
 }
 
 #[test]
+fn a_member_that_is_silent_after_a_load_is_put_out() {
+    let mut group = Harness::new(prompt());
+    let (ids, generation) = group.new_group(2);
+    group.reload();
+    group.pass(9_000);
+    assert_eq!(group.heartbeat(&ids[0], generation), Ok(()));
+    group.pass(1_000);
+    assert_eq!(group.heartbeat(&ids[0], generation), Err(GroupError::RebalanceInProgress));
+    assert_eq!(group.heartbeat(&ids[1], generation), Err(GroupError::unknown_member(GROUP, &ids[1])));
+}
+
+#[test]
 fn a_member_without_time_to_join_again_does_not_keep_the_coordinator_busy() {
     let mut group = Harness::new(prompt());
     let hasty = |instance: &str| JoinRequest {

@@ -110,3 +110,14 @@ fn who_cannot_be_taken_over_stays_what_it_was() {
     assert!(matches!(beat(&mut group, "a", 0), Err(GroupError::GroupIdNotFound(_))));
     assert_eq!((group.saved.clone(), group.heartbeat(&ids[0], generation)), (saved, Ok(())));
 }
+
+#[test]
+fn who_is_refused_by_the_group_that_would_be_leaves_the_one_that_is() {
+    let mut group = new(Options { consumer_max_size: 1, ..options() });
+    let (old, generation) = classic(&mut group);
+    let saved = group.saved.clone();
+    assert_eq!(beat(&mut group, "a", 0), Err(GroupError::GroupMaxSizeReached { limit: 1 }));
+    assert_eq!((group.saved.clone(), group.heartbeat(&old, generation)), (saved, Ok(())));
+    group.pass(9_000);
+    assert_eq!(types(&group), [(GROUP.to_owned(), GroupType::Classic, GroupState::Stable)]);
+}

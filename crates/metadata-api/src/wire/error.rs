@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use prost::Message;
 use tonic::{Code, Status};
-use types::{BrokerEpoch, BrokerId, Revision, TopicPartition};
+use types::{BrokerEpoch, BrokerId, Revision, SlotEpoch, TopicPartition};
 
 use super::{WireError, cluster_id, id_bytes, required, topic_id};
 use crate::{MetadataError, proto};
 
-use proto::error_detail::{Fenced, Kind, RolledBack, WrongCluster};
+use proto::error_detail::{Fenced, Kind, RolledBack, SlotFenced, WrongCluster};
 
 /// The status that carries `err`.
 pub fn status_from_error(err: &MetadataError) -> Status {
@@ -17,6 +17,10 @@ pub fn status_from_error(err: &MetadataError) -> Status {
         MetadataError::Unknown { detail } => (Code::Unknown, Kind::Unknown(detail)),
         MetadataError::Fenced { broker, epoch, current } => {
             (Code::FailedPrecondition, Kind::Fenced(Fenced { broker: broker.0, epoch: epoch.0, current: current.0 }))
+        }
+        MetadataError::SlotFenced { slot, epoch, current } => {
+            let fenced = SlotFenced { slot: Some(slot.into()), epoch: epoch.0, current: current.0 };
+            (Code::FailedPrecondition, Kind::SlotFenced(fenced))
         }
         MetadataError::DuplicateBroker { broker } => (Code::AlreadyExists, Kind::DuplicateBroker(broker.0)),
         MetadataError::WrongCluster { ours, theirs } => (
@@ -57,6 +61,9 @@ fn typed_error(details: &[u8]) -> Result<MetadataError, WireError> {
         Kind::Unknown(detail) => MetadataError::Unknown { detail },
         Kind::Fenced(Fenced { broker, epoch, current }) => {
             MetadataError::Fenced { broker: BrokerId(broker), epoch: BrokerEpoch(epoch), current: BrokerEpoch(current) }
+        }
+        Kind::SlotFenced(SlotFenced { slot, epoch, current }) => {
+            MetadataError::SlotFenced { slot: required(slot, "slot")?.try_into()?, epoch: SlotEpoch(epoch), current: SlotEpoch(current) }
         }
         Kind::DuplicateBroker(broker) => MetadataError::DuplicateBroker { broker: BrokerId(broker) },
         Kind::WrongCluster(WrongCluster { ours, theirs }) => {

@@ -6,6 +6,7 @@ mod image;
 mod publish;
 mod requests;
 mod segment;
+mod slots;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use crate::{Endpoint, proto};
 pub use error::{error_from_status, status_from_error};
 pub use image::{apply_delta, whole_image};
 pub use segment::{segment_from_proto, segment_to_proto};
+pub use slots::row_with_value;
 
 /// A message that no correct peer sends.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
 use tonic::{Code, Status};
 use types::{
-    BrokerEpoch, BrokerId, EpochStart, LeaderEpoch, Lsn, MinTimestamp, ObjectKey, ObjectNumber, ObjectOrigin, Offset, ProducerBatch,
-    ProducerWindow, ProducerWindows, PublishSequence, Revision, SegmentFlags, SegmentRef, Timestamp,
+    BrokerEpoch, BrokerId, CoordinatorKind, CoordinatorSlot, EpochStart, LeaderEpoch, Lsn, MinTimestamp, ObjectKey, ObjectNumber,
+    ObjectOrigin, Offset, ProducerBatch, ProducerWindow, ProducerWindows, PublishSequence, Revision, SaveSequence, SegmentFlags,
+    SegmentRef, SlotEpoch, Timestamp,
 };
 
 use super::*;
 use crate::{
     AdvanceLogStart, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest,
     MetadataError, PartitionImage, PartitionPublish, PartitionRefusal, PartitionState, PartitionVerdict, ProducerDelta, PublishAnswer,
-    PublishRequest, PublishedObject, RegisterBroker, Registration, Run, SegmentPage, TopicCreated, TopicImage,
+    PublishRequest, PublishedObject, RegisterBroker, Registration, RowPage, Run, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken,
+    TakeSlot, TopicCreated, TopicImage,
 };
 
 fn through<M: Message + Default>(message: &M) -> M {
@@ -197,6 +200,25 @@ fn broker_image() -> BrokerImage {
     BrokerImage { id: BrokerId(0), epoch: BrokerEpoch(5), endpoints: endpoints(), rack: Some("a".to_owned()), alive: true }
 }
 
+fn slot(kind: CoordinatorKind, number: u8) -> CoordinatorSlot {
+    CoordinatorSlot::new(kind, number).unwrap()
+}
+
+fn owner(broker: i32) -> SlotOwner {
+    SlotOwner { broker: BrokerId(broker), epoch: SlotEpoch(7) }
+}
+
+fn save() -> SaveRows {
+    SaveRows {
+        broker: BrokerId(1),
+        epoch: BrokerEpoch(2),
+        slot: slot(CoordinatorKind::Group, 49),
+        slot_epoch: SlotEpoch(i32::MAX),
+        sequence: SaveSequence(u64::MAX),
+        rows: vec![(vec![0xff, 0].into(), Some(vec![1].into())), (vec![2].into(), Some(Bytes::new())), (vec![2].into(), None)],
+    }
+}
+
 #[test]
 fn sessions_travel() {
     travels!(&register(), proto::RegisterBrokerRequest);
@@ -288,10 +310,13 @@ fn the_image_travels_whole_and_in_pieces() {
     image.brokers.insert(BrokerId(0), Arc::new(broker_image()));
     image.insert_topic(Arc::new(topic_image(1, "a")));
     image.insert_topic(Arc::new(topic_image(2, "b")));
+    image.slots.insert(slot(CoordinatorKind::Group, 0), owner(0));
+    image.slots.insert(slot(CoordinatorKind::Transaction, 49), owner(4));
 
     let mut known = ClusterImage::default();
     known.brokers.insert(BrokerId(7), Arc::new(BrokerImage { id: BrokerId(7), ..broker_image() }));
     known.insert_topic(Arc::new(topic_image(9, "old")));
+    known.slots.insert(slot(CoordinatorKind::Group, 7), owner(7));
     apply_delta(&mut known, through(&whole_image(&image))).unwrap();
     assert_eq!(known, image, "what was known before is void");
 
@@ -303,6 +328,7 @@ fn the_image_travels_whole_and_in_pieces() {
         brokers: vec![(&BrokerImage { rack: None, alive: false, ..broker_image() }).into()],
         topics: vec![(&topic_image(3, "a")).into()],
         removed_topics: vec![id_bytes(topic(1).as_bytes())],
+        slots: vec![(slot(CoordinatorKind::Group, 0), owner(5)).into()],
     };
     apply_delta(&mut known, through(&delta)).unwrap();
     assert_eq!((known.revision, known.brokers.len()), (Revision(12), 1));
@@ -310,6 +336,8 @@ fn the_image_travels_whole_and_in_pieces() {
     assert_eq!(known.topics.len(), 2);
     assert_eq!(known.topic_named("a").map(AsRef::as_ref), Some(&topic_image(3, "a")));
     assert_eq!(known.topic_named("b").map(AsRef::as_ref), Some(&topic_image(2, "b")));
+    let owners = [(slot(CoordinatorKind::Group, 0), owner(5)), (slot(CoordinatorKind::Transaction, 49), owner(4))];
+    assert_eq!(known.slots, owners.into());
 }
 
 #[test]
@@ -317,7 +345,8 @@ fn a_malformed_delta_changes_nothing() {
     let mut image = ClusterImage { revision: Revision(3), ..ClusterImage::default() };
     image.insert_topic(Arc::new(topic_image(1, "a")));
     let good = whole_image(&image);
-    let changes: [fn(&mut proto::ImageDelta); 7] = [
+    let changes: [fn(&mut proto::ImageDelta); 8] = [
+        |delta| delta.slots.push(proto::SlotImage::default()),
         |delta| delta.cluster.clear(),
         |delta| delta.removed_topics.push(vec![1; 15]),
         |delta| delta.topics[0].id.clear(),
@@ -339,12 +368,45 @@ fn a_malformed_delta_changes_nothing() {
     apply_delta(&mut image, good).unwrap();
 }
 
+#[test]
+fn coordinator_slots_travel() {
+    for kind in [CoordinatorKind::Group, CoordinatorKind::Transaction] {
+        travels!(TakeSlot { broker: BrokerId(1), epoch: BrokerEpoch(2), slot: slot(kind, 0) }, proto::TakeSlotRequest);
+        let rows = SlotRows { slot: slot(kind, 49), slot_epoch: SlotEpoch(3), after_key: Some(Bytes::new()), limit_bytes: u32::MAX };
+        travels!(&rows.clone(), proto::SlotRowsRequest);
+        travels!(&SlotRows { after_key: None, ..rows }, proto::SlotRowsRequest);
+    }
+    let taken = SlotTaken { slot_epoch: SlotEpoch(4), revision: Revision(5) };
+    assert_eq!(SlotTaken::from(through(&proto::TakeSlotResponse::from(taken))), taken);
+    travels!(&save(), proto::SaveRowsRequest);
+    let rows = vec![(vec![1].into(), vec![0xff].into()), (vec![2].into(), Bytes::new())];
+    travels!(&RowPage { revision: Revision(6), rows, more: true }, proto::RowPage);
+}
+
+#[test]
+fn malformed_coordinator_slots_are_refused() {
+    let good = proto::SaveRowsRequest::from(&save());
+    let refuse = |what: &str, change: fn(&mut proto::SaveRowsRequest)| refuses::<_, SaveRows>(&good, what, change);
+    refuse("slot is missing", |request| request.slot = None);
+    refuse("group slot 50", |request| request.slot.as_mut().unwrap().number = 50);
+    refuse("group slot 256", |request| request.slot.as_mut().unwrap().number = 256);
+    refuse("coordinator kind 0", |request| request.slot.as_mut().unwrap().kind = 0);
+    refuse("coordinator kind 3", |request| request.slot.as_mut().unwrap().kind = 3);
+    let take = TakeSlot { broker: BrokerId(1), epoch: BrokerEpoch(2), slot: slot(CoordinatorKind::Group, 0) };
+    refuses::<_, TakeSlot>(&take.into(), "slot is missing", |request: &mut proto::TakeSlotRequest| request.slot = None);
+    let read = SlotRows { slot: slot(CoordinatorKind::Group, 0), slot_epoch: SlotEpoch(3), after_key: None, limit_bytes: 1 };
+    refuses::<_, SlotRows>(&(&read).into(), "slot is missing", |request: &mut proto::SlotRowsRequest| request.slot = None);
+    let page = RowPage { revision: Revision(6), rows: vec![(vec![1].into(), vec![2].into())], more: false };
+    refuses::<_, RowPage>(&(&page).into(), "value of a row is missing", |page: &mut proto::RowPage| page.rows[0].value = None);
+}
+
 fn errors() -> Vec<MetadataError> {
     let detail = || "why".to_owned();
     vec![
         MetadataError::Unavailable { detail: detail() },
         MetadataError::Unknown { detail: detail() },
         MetadataError::Fenced { broker: BrokerId(1), epoch: BrokerEpoch(2), current: BrokerEpoch(3) },
+        MetadataError::SlotFenced { slot: slot(CoordinatorKind::Group, 0), epoch: SlotEpoch(0), current: SlotEpoch(2) },
         MetadataError::DuplicateBroker { broker: BrokerId(0) },
         MetadataError::WrongCluster { ours: cluster(1), theirs: cluster(2) },
         MetadataError::RolledBack { current: Revision(1), seen: Revision(2) },

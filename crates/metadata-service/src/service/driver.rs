@@ -229,6 +229,8 @@ impl Driver {
             Command::Heartbeat(heartbeat) => heartbeat.broker,
             Command::RegisterBroker { request, local: false } => request.broker,
             Command::Publish(publish) => publish.broker,
+            Command::TakeSlot(take) => take.broker,
+            Command::SaveRows(save) => save.broker,
             _ => return,
         };
         if let Some(session) = self.state.brokers.get(&broker).filter(|_| ok) {

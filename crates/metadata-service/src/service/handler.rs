@@ -167,6 +167,22 @@ impl proto::metadata_server::Metadata for Handler {
         Ok(Response::new(proto::AllocateProducerIdsResponse { first: answer.start, count }))
     }
 
+    async fn take_slot(&self, request: Request<proto::TakeSlotRequest>) -> Reply<proto::TakeSlotResponse> {
+        let request = request.into_inner().try_into().map_err(malformed)?;
+        Ok(Response::new(expect_answer!(self, Command::TakeSlot(request), Answer::SlotTaken).into()))
+    }
+
+    async fn slot_rows(&self, request: Request<proto::SlotRowsRequest>) -> Reply<proto::RowPage> {
+        let request = request.into_inner().try_into().map_err(malformed)?;
+        let answer = expect_answer!(self, Command::SlotRows(request), Answer::RowPage);
+        Ok(Response::new((&answer).into()))
+    }
+
+    async fn save_rows(&self, request: Request<proto::SaveRowsRequest>) -> Reply<proto::RevisionResponse> {
+        let request = request.into_inner().try_into().map_err(malformed)?;
+        revision(expect_answer!(self, Command::SaveRows(request), Answer::Revision))
+    }
+
     type WatchImageStream = BoxStream<'static, Result<proto::ImageDelta, Status>>;
 
     async fn watch_image(&self, _request: Request<proto::WatchImageRequest>) -> Reply<Self::WatchImageStream> {

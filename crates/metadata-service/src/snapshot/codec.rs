@@ -6,16 +6,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use metadata_api::wire::{
     WireError, cluster_id, configs_from_proto, configs_to_proto, durability, endpoints_from_proto, endpoints_to_proto, id_bytes, required,
-    segment_from_proto, segment_to_proto, topic_id, wal_id,
+    row_with_value, segment_from_proto, segment_to_proto, topic_id, wal_id,
 };
 use metadata_api::{ProducerDelta, proto as api};
 use prost::Message;
 use types::{
-    BrokerEpoch, BrokerId, LeaderEpoch, Lsn, ObjectNumber, Offset, ProducerWindows, PublishSequence, Revision, Timestamp, TopicPartition,
+    BrokerEpoch, BrokerId, CoordinatorSlot, LeaderEpoch, Lsn, ObjectNumber, Offset, ProducerWindows, PublishSequence, Revision,
+    SaveSequence, SlotEpoch, Timestamp, TopicPartition,
 };
 
 use crate::proto;
-use crate::state::{Broker, Garbage, Jump, LastPublish, Partition, Segments, Shard, SnapshotRef, State, Topic, Wal, object_key, parse};
+use crate::state::{
+    Broker, Garbage, Jump, LastPublish, LastSave, Partition, RowBytes, RowShard, Rows, Segments, Shard, Slot, SnapshotRef, State, Topic,
+    Wal, object_key, parse,
+};
 
 /// Everything but the shards.
 pub(crate) fn encode_root(state: &State) -> Vec<u8> {
@@ -62,6 +66,7 @@ pub(crate) fn encode_root(state: &State) -> Vec<u8> {
             .map(|(id, revision)| proto::DeletedTopic { topic: id_bytes(id.as_bytes()), revision: revision.0 })
             .collect(),
         jumps: state.jumps.iter().map(|jump| proto::ClockJumped { to: jump.to.0, skipped_ms: jump.skipped_ms }).collect(),
+        slots: state.slots.iter().map(|(id, slot)| encode_slot(*id, slot)).collect(),
     }
     .encode_to_vec()
 }
@@ -107,7 +112,37 @@ pub(crate) fn decode_root(bytes: Bytes) -> Result<State, WireError> {
         state.deleted_topics.insert(topic_id(&deleted.topic)?, Revision(deleted.revision));
     }
     state.jumps = root.jumps.into_iter().map(|jump| Jump { to: Timestamp(jump.to), skipped_ms: jump.skipped_ms }).collect();
+    for slot in root.slots {
+        let (id, slot) = decode_slot(slot)?;
+        state.slots.insert(id, slot);
+    }
     Ok(state)
+}
+
+fn encode_slot(id: CoordinatorSlot, slot: &Slot) -> proto::Slot {
+    proto::Slot {
+        slot: Some(id.into()),
+        epoch: slot.epoch.0,
+        broker: slot.broker.0,
+        broker_epoch: slot.broker_epoch.0,
+        last_save: slot.last_save.map(|last| proto::LastSave { sequence: last.sequence.0, digest: last.digest, revision: last.revision.0 }),
+    }
+}
+
+fn decode_slot(slot: proto::Slot) -> Result<(CoordinatorSlot, Slot), WireError> {
+    let last_save = slot.last_save.map(|last| LastSave {
+        sequence: SaveSequence(last.sequence),
+        digest: last.digest,
+        revision: Revision(last.revision),
+    });
+    let found = Slot {
+        epoch: SlotEpoch(slot.epoch),
+        broker: BrokerId(slot.broker),
+        broker_epoch: BrokerEpoch(slot.broker_epoch),
+        last_save,
+        rows: Rows::default(),
+    };
+    Ok((required(slot.slot, "slot")?.try_into()?, found))
 }
 
 fn encode_broker(id: BrokerId, broker: &Broker) -> proto::Broker {
@@ -179,6 +214,22 @@ pub(crate) fn decode_shard(bytes: Bytes) -> Result<Shard, WireError> {
     for garbage in shard.garbage {
         let entry = Garbage { retired: Revision(garbage.retired), not_before: Timestamp(garbage.not_before) };
         decoded.garbage.insert(object_key(&garbage.key)?, entry);
+    }
+    Ok(decoded)
+}
+
+/// One shard of a coordinator slot's rows, without the revision of its last change.
+pub(crate) fn encode_rows(shard: &RowShard) -> Vec<u8> {
+    let row = |(key, value): (&RowBytes, &RowBytes)| api::Row { key: key.to_vec(), value: Some(value.to_vec()) };
+    proto::RowShard { rows: shard.rows.iter().map(row).collect() }.encode_to_vec()
+}
+
+/// The reverse of [`encode_rows`].
+pub(crate) fn decode_rows(bytes: Bytes) -> Result<RowShard, WireError> {
+    let mut decoded = RowShard::default();
+    for row in parse::<proto::RowShard>(bytes)?.rows {
+        let (key, value) = row_with_value(row)?;
+        decoded.rows.insert(key.into(), value.into());
     }
     Ok(decoded)
 }

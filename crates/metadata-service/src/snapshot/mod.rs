@@ -1,5 +1,6 @@
 //! Snapshots of the state as objects: chunks that hold the encoded shards, and a manifest that says which piece of which chunk is
-//! which shard. Shards that did not change since the last snapshot are referenced again. Equal states have equal pieces.
+//! which shard. Shards that did not change since the last snapshot are referenced again. Equal states have equal pieces. The shards of
+//! coordinator slots' rows have the numbers after those of partitions and objects.
 //!
 //! ```text
 //! meta/chunk/<revision>-<random>-<n>     pieces, one after the other
@@ -12,16 +13,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use metadata_api::wire::{cluster_id, id_bytes, required};
+use metadata_api::wire::{WireError, cluster_id, id_bytes, required};
 use prost::Message;
 use runtime::Random;
 use store::{Body, ObjectStore, StoreError, UPLOAD_BACKOFF, put_verified};
-use types::Revision;
+use types::{COORDINATOR_SLOTS, CoordinatorKind, CoordinatorSlot, Revision};
 
 use crate::proto;
-use crate::state::{SHARDS, SnapshotRef, State};
+use crate::state::{ROW_SHARDS, RowShard, SHARDS, Shard, SnapshotRef, State};
 
-pub(crate) use codec::{decode_root, decode_shard, encode_root, encode_shard};
+pub(crate) use codec::{decode_root, decode_rows, decode_shard, encode_root, encode_rows, encode_shard};
 
 /// Where manifests lie.
 pub(crate) const MANIFESTS: &str = "meta/manifest/";
@@ -40,6 +41,8 @@ const OLD_CHUNKS: usize = 8;
 /// `SSMM`, then version u16, flags u16, length u32, CRC-32C u32, then the manifest.
 const MANIFEST_MAGIC: [u8; 4] = *b"SSMM";
 const MANIFEST_VERSION: u16 = 1;
+/// Of a snapshot with coordinator slots: a program that knows only version 1 would leave them out.
+const MANIFEST_VERSION_WITH_SLOTS: u16 = 2;
 const MANIFEST_HEADER: usize = 16;
 
 /// Why a snapshot cannot be used.
@@ -71,18 +74,17 @@ pub(crate) async fn write(
     let root = chunks.add(&encode_root(state)).await?;
     let mut shards = Vec::new();
     for (index, shard) in state.shards.iter().enumerate() {
-        if shard.partitions.is_empty() && shard.objects.is_empty() && shard.garbage.is_empty() {
-            continue;
+        if !shard.partitions.is_empty() || !shard.objects.is_empty() || !shard.garbage.is_empty() {
+            shards.push(chunks.add_shard(index, shard.changed, previous, || encode_shard(shard)).await?);
         }
-        let index = u32::try_from(index).expect("there are SHARDS shards");
-        let unchanged = previous
-            .and_then(|previous| previous.shards.binary_search_by_key(&index, |piece| piece.shard).ok().map(|at| &previous.shards[at]))
-            .filter(|piece| piece.changed == shard.changed.0);
-        let piece = match unchanged {
-            Some(piece) => piece.piece.clone(),
-            None => Some(chunks.add(&encode_shard(shard)).await?),
-        };
-        shards.push(proto::ShardPiece { shard: index, changed: shard.changed.0, piece });
+    }
+    for (slot, held) in &state.slots {
+        for (index, shard) in held.rows.shards().iter().enumerate() {
+            if !shard.rows.is_empty() {
+                let number = number_of_row_shard(*slot, index);
+                shards.push(chunks.add_shard(number, shard.changed, previous, || encode_rows(shard)).await?);
+            }
+        }
     }
     chunks.close().await?;
     let manifest = proto::Manifest {
@@ -93,9 +95,28 @@ pub(crate) async fn write(
         root: Some(root),
         shards,
     };
+    let version = if state.slots.is_empty() { MANIFEST_VERSION } else { MANIFEST_VERSION_WITH_SLOTS };
     let key = format!("{MANIFESTS}{suffix}");
-    put_verified(store, &key, &Body::new(vec![encode_manifest(&manifest)]), UPLOAD_BACKOFF, random).await?;
+    put_verified(store, &key, &Body::new(vec![encode_manifest(&manifest, version)]), UPLOAD_BACKOFF, random).await?;
     Ok((SnapshotRef { revision: state.revision, slot, manifest: key }, manifest))
+}
+
+/// The number that shard `index` of a slot's rows has in a manifest: after all others, by kind, slot and index.
+pub(crate) fn number_of_row_shard(slot: CoordinatorSlot, index: usize) -> usize {
+    let kind = match slot.kind() {
+        CoordinatorKind::Group => 0,
+        CoordinatorKind::Transaction => 1,
+    };
+    SHARDS + (kind * usize::from(COORDINATOR_SLOTS) + usize::from(slot.number())) * ROW_SHARDS + index
+}
+
+/// The reverse of [`number_of_row_shard`].
+fn row_shard_of_number(number: usize) -> Option<(CoordinatorSlot, usize)> {
+    let (slot, index) = (number.checked_sub(SHARDS)? / ROW_SHARDS, number % ROW_SHARDS);
+    let slots = usize::from(COORDINATOR_SLOTS);
+    let kind = if slot < slots { CoordinatorKind::Group } else { CoordinatorKind::Transaction };
+    let number = if slot < slots { slot } else { slot - slots };
+    Some((CoordinatorSlot::new(kind, u8::try_from(number).ok()?)?, index))
 }
 
 /// Number of chunks that a manifest refers to.
@@ -133,6 +154,25 @@ impl Chunks<'_> {
         Ok(proto::Piece { key: self.key(), position, length, crc: crc32c::crc32c(piece) })
     }
 
+    /// A shard as it changed at revision `changed`; what the previous snapshot holds of it is named again if it is the same.
+    async fn add_shard(
+        &mut self,
+        number: usize,
+        changed: Revision,
+        previous: Option<&proto::Manifest>,
+        encode: impl FnOnce() -> Vec<u8>,
+    ) -> Result<proto::ShardPiece, StoreError> {
+        let shard = u32::try_from(number).expect("shards are few");
+        let unchanged = previous
+            .and_then(|previous| previous.shards.binary_search_by_key(&shard, |piece| piece.shard).ok().map(|at| &previous.shards[at]))
+            .filter(|piece| piece.changed == changed.0);
+        let piece = match unchanged {
+            Some(piece) => piece.piece.clone(),
+            None => Some(self.add(&encode()).await?),
+        };
+        Ok(proto::ShardPiece { shard, changed: changed.0, piece })
+    }
+
     async fn close(&mut self) -> Result<(), StoreError> {
         if self.open.is_empty() {
             return Ok(());
@@ -144,11 +184,11 @@ impl Chunks<'_> {
     }
 }
 
-pub(crate) fn encode_manifest(manifest: &proto::Manifest) -> Bytes {
+pub(crate) fn encode_manifest(manifest: &proto::Manifest, version: u16) -> Bytes {
     let body = manifest.encode_to_vec();
     let mut out = BytesMut::with_capacity(MANIFEST_HEADER + body.len());
     out.put_slice(&MANIFEST_MAGIC);
-    out.put_u16_le(MANIFEST_VERSION);
+    out.put_u16_le(version);
     out.put_u16_le(0);
     out.put_u32_le(u32::try_from(body.len()).expect("a manifest lists SHARDS pieces"));
     let crc = crc32c::crc32c_append(crc32c::crc32c(&out), &body);
@@ -166,8 +206,8 @@ pub(crate) async fn read_manifest(store: &dyn ObjectStore, key: &str) -> Result<
     }
     let mut header = &object[4..MANIFEST_HEADER];
     let version = header.get_u16_le();
-    if version != MANIFEST_VERSION {
-        return Err(damaged(format!("format version {version}, this program reads {MANIFEST_VERSION}")));
+    if !(MANIFEST_VERSION..=MANIFEST_VERSION_WITH_SLOTS).contains(&version) {
+        return Err(damaged(format!("format version {version}, this program reads up to {MANIFEST_VERSION_WITH_SLOTS}")));
     }
     let (_flags, length, crc) = (header.get_u16_le(), header.get_u32_le(), header.get_u32_le());
     let body = object.slice(MANIFEST_HEADER..);
@@ -189,10 +229,7 @@ pub(crate) async fn load(store: &dyn ObjectStore, key: &str) -> Result<(State, p
     for shard in &manifest.shards {
         let piece = required(shard.piece.as_ref(), "piece").map_err(|err| damaged(err.to_string()))?;
         let bytes = read_piece(store, piece, &mut chunks).await?;
-        let mut decoded = decode_shard(bytes).map_err(|err| damaged(format!("shard {}: {err}", shard.shard)))?;
-        decoded.changed = Revision(shard.changed);
-        let index = usize::try_from(shard.shard).ok().filter(|index| *index < SHARDS).ok_or_else(|| damaged("shard number".to_owned()))?;
-        state.shards[index] = Arc::new(decoded);
+        load_shard(&mut state, shard, bytes).map_err(|err| damaged(format!("shard {}: {err}", shard.shard)))?;
     }
     let cluster = cluster_id(&manifest.cluster).map_err(|err| damaged(err.to_string()))?;
     if state.revision.0 != manifest.revision || state.cluster != cluster {
@@ -200,6 +237,21 @@ pub(crate) async fn load(store: &dyn ObjectStore, key: &str) -> Result<(State, p
     }
     state.derive();
     Ok((state, manifest))
+}
+
+/// Puts a shard where it belongs.
+fn load_shard(state: &mut State, piece: &proto::ShardPiece, bytes: Bytes) -> Result<(), WireError> {
+    let number = piece.shard as usize;
+    if number < SHARDS {
+        let shard = decode_shard(bytes)?;
+        state.shards[number] = Arc::new(Shard { changed: Revision(piece.changed), ..shard });
+        return Ok(());
+    }
+    let (slot, index) = row_shard_of_number(number).ok_or_else(|| WireError("no shard has this number".to_owned()))?;
+    let held = state.slots.get_mut(&slot).ok_or_else(|| WireError(format!("nobody took {slot}")))?;
+    let rows = decode_rows(bytes)?;
+    held.rows.load(index, RowShard { changed: Revision(piece.changed), ..rows });
+    Ok(())
 }
 
 /// Pieces of a few chunks are mixed: each chunk is read once.

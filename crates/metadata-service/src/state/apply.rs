@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use metadata_api::{PartitionRefusal, PartitionVerdict, PublishAnswer};
 use types::{
-    BrokerEpoch, BrokerId, Durability, EpochStart, LeaderEpoch, Lsn, ObjectKey, ObjectNumber, Offset, ProducerWindows, Revision, Timestamp,
-    TopicId, TopicPartition, WalId,
+    BrokerEpoch, BrokerId, Durability, EpochStart, LeaderEpoch, Lsn, ObjectKey, ObjectNumber, Offset, ProducerWindows, Revision, SlotEpoch,
+    Timestamp, TopicId, TopicPartition, WalId,
 };
 
-use super::event::{Accepted, Elected, Event, NewPartition, Published};
+use super::event::{Accepted, Elected, Event, NewPartition, Published, RowsSaved};
 use super::partition::Segments;
-use super::{Broker, Garbage, Jump, LastPublish, Partition, State, Topic, Wal, metric_name, shard_of_object, shard_of_partition};
+use super::{
+    Broker, Garbage, Jump, LastPublish, LastSave, Partition, Rows, Slot, State, Topic, Wal, metric_name, shard_of_object,
+    shard_of_partition,
+};
 
 /// Deleted topics that are remembered, so that their entries in a write-ahead log are known as leftovers. A log lets them go minutes
 /// after the deletion.
@@ -97,6 +100,14 @@ impl State {
                 self.snapshots.push(snapshot.clone());
             }
             Event::ClockJumped { to, skipped_ms } => self.clock_jumped(Jump { to: *to, skipped_ms: *skipped_ms }),
+            Event::SlotTaken { slot, epoch, broker, broker_epoch } => {
+                let (epoch, broker, broker_epoch) = (*epoch, *broker, *broker_epoch);
+                let taken = Slot { epoch: SlotEpoch(0), broker, broker_epoch, last_save: None, rows: Rows::default() };
+                let slot = self.slots.entry(*slot).or_insert(taken);
+                assert!(slot.epoch < epoch, "a slot's epoch rises when it is taken");
+                (slot.epoch, slot.broker, slot.broker_epoch, slot.last_save) = (epoch, broker, broker_epoch, None);
+            }
+            Event::RowsSaved(saved) => self.rows_saved(saved),
         }
     }
 
@@ -226,6 +237,16 @@ impl State {
         } else {
             self.shard_mut(shard_of_object(&key), revision).objects.insert(key, segments);
         }
+    }
+
+    fn rows_saved(&mut self, saved: &RowsSaved) {
+        let revision = self.revision;
+        let slot = self.slots.get_mut(&saved.slot).expect("rows are saved in slots that somebody took");
+        assert_eq!(slot.epoch, saved.epoch, "rows are saved in the slot epoch in force");
+        for (key, value) in &saved.rows {
+            slot.rows.put(key, value.as_ref(), revision);
+        }
+        slot.last_save = Some(LastSave { sequence: saved.sequence, digest: saved.digest, revision });
     }
 
     fn add_partitions(&mut self, id: TopicId, new: &[NewPartition]) {

@@ -8,10 +8,14 @@ use metadata_api::wire::{
 };
 use metadata_api::{ProducerDelta, PublishedObject, proto as api};
 use prost::Message;
-use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, ObjectNumber, Offset, PublishSequence, Revision, Timestamp, TopicPartition};
+use types::{
+    BrokerEpoch, BrokerId, Lsn, ObjectKey, ObjectNumber, Offset, PublishSequence, Revision, SaveSequence, SlotEpoch, Timestamp,
+    TopicPartition,
+};
 
 use super::SnapshotRef;
-use super::event::{Accepted, Elected, Event, NewPartition, Published};
+use super::event::{Accepted, Elected, Event, NewPartition, Published, RowsSaved};
+use super::rows::RowBytes;
 use crate::proto;
 
 /// Bytes before an event's body: kind u16, version u16, length u32, little-endian.
@@ -126,13 +130,18 @@ fn body(event: &Event) -> (u16, Vec<u8>) {
         Event::ObjectsDeleted { keys } => (16, proto::ObjectsDeleted { keys: key_texts(keys) }.encode_to_vec()),
         Event::SnapshotTaken { snapshot } => (17, proto::SnapshotTaken { snapshot: Some(snapshot.into()) }.encode_to_vec()),
         Event::ClockJumped { to, skipped_ms } => (18, proto::ClockJumped { to: to.0, skipped_ms: *skipped_ms }.encode_to_vec()),
+        Event::SlotTaken { slot, epoch, broker, broker_epoch } => {
+            let body = proto::SlotTaken { slot: Some((*slot).into()), epoch: epoch.0, broker: broker.0, broker_epoch: broker_epoch.0 };
+            (19, body.encode_to_vec())
+        }
+        Event::RowsSaved(saved) => (20, proto::RowsSaved::from(saved.as_ref()).encode_to_vec()),
     }
 }
 
 fn decode_body(kind: u16, body: Bytes) -> Result<Event, EventError> {
     let malformed = |err: WireError| EventError::Malformed { kind, detail: err.to_string() };
     match kind {
-        1..=18 => known_body(kind, body).map_err(malformed),
+        1..=20 => known_body(kind, body).map_err(malformed),
         _ => Err(EventError::Unknown { kind, version: VERSION }),
     }
 }
@@ -223,6 +232,16 @@ fn known_body(kind: u16, body: Bytes) -> Result<Event, WireError> {
             let body: proto::ClockJumped = parse(body)?;
             Event::ClockJumped { to: Timestamp(body.to), skipped_ms: body.skipped_ms }
         }
+        19 => {
+            let body: proto::SlotTaken = parse(body)?;
+            Event::SlotTaken {
+                slot: required(body.slot, "slot")?.try_into()?,
+                epoch: SlotEpoch(body.epoch),
+                broker: BrokerId(body.broker),
+                broker_epoch: BrokerEpoch(body.broker_epoch),
+            }
+        }
+        20 => Event::RowsSaved(Box::new(parse::<proto::RowsSaved>(body)?.try_into()?)),
         _ => unreachable!("decode_body lets no other kind in"),
     })
 }
@@ -339,6 +358,32 @@ impl TryFrom<proto::Published> for Published {
             not_before: Timestamp(value.not_before),
             accepted: value.accepted.into_iter().map(accepted).collect::<Result<_, _>>()?,
             refused: value.refused.into_iter().map(refused).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<&RowsSaved> for proto::RowsSaved {
+    fn from(value: &RowsSaved) -> Self {
+        let row = |(key, value): &(RowBytes, Option<RowBytes>)| api::Row { key: key.to_vec(), value: value.as_deref().map(<[u8]>::to_vec) };
+        Self {
+            slot: Some(value.slot.into()),
+            epoch: value.epoch.0,
+            sequence: value.sequence.0,
+            digest: value.digest,
+            rows: value.rows.iter().map(row).collect(),
+        }
+    }
+}
+
+impl TryFrom<proto::RowsSaved> for RowsSaved {
+    type Error = WireError;
+    fn try_from(value: proto::RowsSaved) -> Result<Self, WireError> {
+        Ok(Self {
+            slot: required(value.slot, "slot")?.try_into()?,
+            epoch: SlotEpoch(value.epoch),
+            sequence: SaveSequence(value.sequence),
+            digest: value.digest,
+            rows: value.rows.into_iter().map(|row| (row.key.into(), row.value.map(RowBytes::from))).collect(),
         })
     }
 }

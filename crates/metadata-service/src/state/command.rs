@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use metadata_api::{
     AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, PartitionState, PublishAnswer,
-    PublishRequest, RegisterBroker, Registration, SegmentPage, TopicCreated,
+    PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated,
 };
 use types::{BrokerEpoch, BrokerId, ObjectKey, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
 
@@ -55,6 +55,9 @@ pub(crate) enum Command {
         timestamp: Timestamp,
     },
     SegmentOfMaxTimestamp(TopicPartition),
+    TakeSlot(TakeSlot),
+    SlotRows(SlotRows),
+    SaveRows(SaveRows),
     /// Let retention do its work.
     Retain,
     /// Objects found in the store that nothing references.
@@ -77,6 +80,8 @@ pub(crate) enum Answer {
     PartitionStates(Vec<PartitionState>),
     Page(SegmentPage),
     ProducerIds(Range<ProducerId>),
+    SlotTaken(SlotTaken),
+    RowPage(RowPage),
 }
 
 /// What decisions depend on besides the state. Nothing here may be read by `apply`: options change between two runs, events do not.

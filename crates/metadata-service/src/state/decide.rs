@@ -1,5 +1,5 @@
-//! Decides commands: what they answer and what happens. Sessions and reads are here; publishing, topics and retention have files of
-//! their own.
+//! Decides commands: what they answer and what happens. Sessions and reads are here; publishing, topics, coordinator slots and retention
+//! have files of their own.
 
 use metadata_api::{
     AdvanceLogStart, HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionState, RegisterBroker, Registration, SegmentPage,
@@ -9,7 +9,7 @@ use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, Offset, Revision, Timestamp, 
 use super::command::{Answer, Command, Rules};
 use super::event::{Elected, Event};
 use super::partition::Partition;
-use super::{Broker, State, publish, retention, topics};
+use super::{Broker, State, publish, retention, slots, topics};
 
 /// Largest block of producer ids.
 const MAX_PRODUCER_IDS: u32 = 1_000_000;
@@ -93,6 +93,9 @@ pub(crate) fn decide(state: &State, rules: &Rules, command: &Command, now: Times
         Command::SegmentOfMaxTimestamp(partition) => page(state, *partition, |found, page| {
             page.segments.extend(found.readable(found.segments.of_max_timestamp()));
         }),
+        Command::TakeSlot(request) => slots::take(state, request).into(),
+        Command::SlotRows(request) => slots::page(state, request).into(),
+        Command::SaveRows(request) => slots::save(state, request).into(),
         Command::Retain => retention::decide(state, rules, now),
         Command::Orphans(keys) => orphans(state, rules, keys, now),
         Command::Deleted(keys) => Decision::event(done(), Event::ObjectsDeleted { keys: keys.clone() }),

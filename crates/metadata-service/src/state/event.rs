@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use metadata_api::{Endpoint, PartitionRefusal, ProducerDelta, PublishedObject};
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, Durability, EpochStart, Lsn, ObjectKey, ObjectNumber, Offset, ProducerId, PublishSequence,
-    SegmentRef, Timestamp, TopicId, TopicPartition, WalId,
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Durability, EpochStart, Lsn, ObjectKey, ObjectNumber, Offset, ProducerId,
+    PublishSequence, SaveSequence, SegmentRef, SlotEpoch, Timestamp, TopicId, TopicPartition, WalId,
 };
 
 use super::SnapshotRef;
+use super::rows::RowBytes;
 
 /// One step of the state.
 #[derive(Clone, PartialEq, Debug)]
@@ -92,6 +93,15 @@ pub(crate) enum Event {
         to: Timestamp,
         skipped_ms: i64,
     },
+    /// A slot epoch begins.
+    SlotTaken {
+        slot: CoordinatorSlot,
+        epoch: SlotEpoch,
+        broker: BrokerId,
+        broker_epoch: BrokerEpoch,
+    },
+    /// A coordinator saved rows.
+    RowsSaved(Box<RowsSaved>),
 }
 
 /// See [`Event::Published`].
@@ -123,6 +133,17 @@ pub(crate) struct Accepted {
     /// Leader epochs that are new to the partition's history.
     pub(crate) epochs: Vec<EpochStart>,
     pub(crate) producers: Vec<ProducerDelta>,
+}
+
+/// See [`Event::RowsSaved`].
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct RowsSaved {
+    pub(crate) slot: CoordinatorSlot,
+    pub(crate) epoch: SlotEpoch,
+    pub(crate) sequence: SaveSequence,
+    pub(crate) digest: u64,
+    /// Sorted by key, each at most once; without value where the row is removed.
+    pub(crate) rows: Vec<(RowBytes, Option<RowBytes>)>,
 }
 
 /// A partition as it is created.

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 
 use metadata_api::wire::id_bytes;
-use metadata_api::{BrokerImage, PartitionImage, TopicImage, proto};
-use types::{BrokerId, TopicId};
+use metadata_api::{BrokerImage, PartitionImage, SlotOwner, TopicImage, proto};
+use types::{BrokerId, CoordinatorSlot, TopicId};
 
-use super::{Event, Partition, State};
+use super::{Event, Partition, Slot, State};
 
-/// The brokers and topics that changed since the last delta.
+/// The brokers, topics and coordinator slots that changed since the last delta.
 #[derive(Default, Debug)]
 pub(crate) struct ImageChanges {
     brokers: BTreeSet<BrokerId>,
     topics: BTreeSet<TopicId>,
+    slots: BTreeSet<CoordinatorSlot>,
     /// Leaders may have appeared or gone anywhere.
     leaders: bool,
 }
@@ -33,6 +34,9 @@ impl ImageChanges {
                 self.topics.insert(*topic);
             }
             Event::PartitionsElected { partitions } => self.topics.extend(partitions.iter().map(|elected| elected.partition.topic)),
+            Event::SlotTaken { slot, .. } => {
+                self.slots.insert(*slot);
+            }
             Event::ClusterCreated { .. }
             | Event::StoreClaimed
             | Event::SyncedReported { .. }
@@ -42,7 +46,8 @@ impl ImageChanges {
             | Event::ObjectsDead { .. }
             | Event::ObjectsDeleted { .. }
             | Event::SnapshotTaken { .. }
-            | Event::ClockJumped { .. } => {}
+            | Event::ClockJumped { .. }
+            | Event::RowsSaved(_) => {}
         }
     }
 
@@ -55,7 +60,7 @@ impl ImageChanges {
             topics.extend(state.topics.keys());
             brokers.extend(state.brokers.keys());
         }
-        if topics.is_empty() && brokers.is_empty() {
+        if topics.is_empty() && brokers.is_empty() && changes.slots.is_empty() {
             return None;
         }
         let removed = topics.iter().filter(|id| !state.topics.contains_key(id));
@@ -66,7 +71,15 @@ impl ImageChanges {
             brokers: brokers.iter().filter_map(|id| state.broker_image(*id)).map(|broker| (&broker).into()).collect(),
             removed_topics: removed.map(|id| id_bytes(id.as_bytes())).collect(),
             topics: topics.iter().filter_map(|id| state.topic_image(*id)).map(|topic| (&topic).into()).collect(),
+            slots: changes.slots.iter().filter_map(|id| Some((*id, state.slots.get(id)?.owner()).into())).collect(),
         })
+    }
+}
+
+impl Slot {
+    /// As the image shows it.
+    pub(super) fn owner(&self) -> SlotOwner {
+        SlotOwner { broker: self.broker, epoch: self.epoch }
     }
 }
 

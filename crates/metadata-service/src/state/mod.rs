@@ -4,7 +4,7 @@
 //! pure: no clock, no randomness, no I/O, so that the same journal gives the same state everywhere and at any time.
 //!
 //! What grows with partitions and objects lies in [`SHARDS`] shards behind `Arc`: a copy of the pointers is a snapshot, and a later
-//! change copies only the shard it touches.
+//! change copies only the shard it touches. The rows of each coordinator slot lie in [`ROW_SHARDS`] more.
 
 mod apply;
 mod codec;
@@ -16,6 +16,8 @@ mod partition;
 mod place;
 mod publish;
 mod retention;
+mod rows;
+mod slots;
 mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,17 +25,21 @@ use std::sync::Arc;
 
 use metadata_api::{ClusterImage, Endpoint, PublishAnswer};
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, Lsn, ObjectKey, ObjectNumber, ProducerId, PublishSequence, Revision, Timestamp, TopicId,
-    TopicPartition, WalId,
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Lsn, ObjectKey, ObjectNumber, ProducerId, PublishSequence, Revision, Timestamp,
+    TopicId, TopicPartition, WalId,
 };
 
 pub(crate) use codec::{decode_events, encode_event, object_key, parse};
 pub(crate) use command::{Answer, Command, Rules};
 pub(crate) use event::Event;
 #[cfg(test)]
-pub(crate) use event::{Accepted, Elected, NewPartition, Published};
+pub(crate) use event::{Accepted, Elected, NewPartition, Published, RowsSaved};
 pub(crate) use image::ImageChanges;
 pub(crate) use partition::{Partition, Segments};
+#[cfg(test)]
+pub(crate) use rows::shard_of_row;
+pub(crate) use rows::{ROW_SHARDS, RowBytes, RowShard, Rows};
+pub(crate) use slots::{LastSave, Slot};
 
 /// Number of shards; part of the snapshot format.
 pub(crate) const SHARDS: usize = 1024;
@@ -148,6 +154,8 @@ pub(crate) struct State {
     pub(crate) registered: BTreeSet<(BrokerId, BrokerEpoch)>,
     /// Jumps of the journal's clock, older first; at most [`apply::MAX_JUMPS`].
     pub(crate) jumps: Vec<Jump>,
+    /// Coordinator slots that somebody took.
+    pub(crate) slots: BTreeMap<CoordinatorSlot, Slot>,
     pub(crate) shards: Vec<Arc<Shard>>,
     /// Derived: topics by name.
     names: BTreeMap<String, TopicId>,
@@ -175,6 +183,7 @@ impl Default for State {
             deleted_topics: BTreeMap::new(),
             registered: BTreeSet::new(),
             jumps: Vec::new(),
+            slots: BTreeMap::new(),
             shards: vec![Arc::default(); SHARDS],
             names: BTreeMap::new(),
             metric_names: BTreeMap::new(),
@@ -284,6 +293,7 @@ impl State {
                 image.insert_topic(Arc::new(topic));
             }
         }
+        image.slots = self.slots.iter().map(|(id, slot)| (*id, slot.owner())).collect();
         image
     }
 

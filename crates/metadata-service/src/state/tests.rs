@@ -6,6 +6,7 @@ mod registration;
 mod replay;
 mod retention;
 mod segments;
+mod slots;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -17,9 +18,9 @@ use metadata_api::{
     PublishRequest, PublishedObject, RegisterBroker, Registration, Run,
 };
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, Durability, LeaderEpoch, Lsn, MinTimestamp, ObjectKey, ObjectNumber, ObjectOrigin, Offset,
-    ProducerBatch, ProducerId, ProducerWindow, PublishSequence, Revision, SegmentFlags, SegmentRef, Timestamp, TopicId, TopicPartition,
-    WalId,
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorKind, CoordinatorSlot, Durability, LeaderEpoch, Lsn, MinTimestamp, ObjectKey,
+    ObjectNumber, ObjectOrigin, Offset, ProducerBatch, ProducerId, ProducerWindow, PublishSequence, Revision, SegmentFlags, SegmentRef,
+    Timestamp, TopicId, TopicPartition, WalId,
 };
 
 use super::decide::{Reply, decide};
@@ -114,6 +115,7 @@ impl World {
         }
         let whole = self.state.image();
         assert_eq!((&self.image.brokers, &self.image.topics, &self.image.names), (&whole.brokers, &whole.topics, &whole.names));
+        assert_eq!(self.image.slots, whole.slots);
     }
 
     fn run(&mut self, command: Command) -> Result<Answer, MetadataError> {
@@ -242,6 +244,10 @@ fn segment(object: ObjectKey, base: Offset, end: Offset, stamp: Timestamp) -> Se
         leader_epoch: None,
         added: Revision(0),
     }
+}
+
+fn group_slot(number: u8) -> CoordinatorSlot {
+    CoordinatorSlot::new(CoordinatorKind::Group, number).unwrap()
 }
 
 /// A producer whose last batch is one record at `offset`.

@@ -357,4 +357,13 @@ impl MetadataClient for Ledger {
     async fn allocate_producer_ids(&self, _: u32) -> Result<Range<ProducerId>, MetadataError> {
         unreachable!()
     }
+    async fn take_slot(&self, _: TakeSlot) -> Result<SlotTaken, MetadataError> {
+        unreachable!("the offload coordinates nothing")
+    }
+    async fn slot_rows(&self, _: SlotRows) -> Result<RowPage, MetadataError> {
+        unreachable!("the offload coordinates nothing")
+    }
+    async fn save_rows(&self, _: SaveRows) -> Result<Revision, MetadataError> {
+        unreachable!("the offload coordinates nothing")
+    }
 }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use metadata_api::{
     AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, MetadataClient,
-    MetadataError, PartitionImage, PartitionState, PartitionVerdict, PublishAnswer, PublishRequest, RegisterBroker, Registration,
-    SegmentPage, TopicCreated, TopicImage,
+    MetadataError, PartitionImage, PartitionState, PartitionVerdict, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage,
+    SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use records::{BatchBuilder, BatchHeader, Codec, TimestampType};
@@ -501,6 +501,18 @@ impl MetadataClient for FakeMetadata {
     }
 
     async fn allocate_producer_ids(&self, _: u32) -> Result<Range<ProducerId>, MetadataError> {
+        unused()
+    }
+
+    async fn take_slot(&self, _: TakeSlot) -> Result<SlotTaken, MetadataError> {
+        unused()
+    }
+
+    async fn slot_rows(&self, _: SlotRows) -> Result<RowPage, MetadataError> {
+        unused()
+    }
+
+    async fn save_rows(&self, _: SaveRows) -> Result<Revision, MetadataError> {
         unused()
     }
 

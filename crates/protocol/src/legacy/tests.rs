@@ -3,12 +3,19 @@
 use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
+use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, FetchRequest, ProduceRequest,
-    ProduceResponse,
+    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeConfigsRequest,
+    DescribeConfigsResponse, FetchRequest, GroupId, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    ProduceRequest, ProduceResponse,
 };
 use kafka_protocol_3_9::messages as oracle;
 use kafka_protocol_3_9::protocol::Decodable;
@@ -188,6 +195,91 @@ fn delete_topics_is_kafka_pythons() {
     check_responses(
         &[b"\0\0\0\x02\0\x06events\0\0\0\x06spread\0\x03"],
         ResponseBody::DeleteTopics(DeleteTopicsResponse::default().with_throttle_time_ms(5).with_responses(topics)),
+    );
+}
+
+#[test]
+fn offset_commit_is_kafka_pythons() {
+    let partition = |index, offset, note: Option<&str>| {
+        let partition = OffsetCommitRequestPartition::default().with_partition_index(index).with_committed_offset(offset);
+        partition.with_committed_metadata(note.map(text))
+    };
+    check_requests(
+        &[
+            b"\0\x08\0\0\0\0\0\x07\0\x02me\0\x07readers\0\0\0\x01\0\x06events\0\0\0\x02\
+              \0\0\0\x03\0\0\0\0\0\0\0)\0\x04note\0\0\0\x04\0\0\0\0\0\0\0\x07\xff\xff",
+            b"\0\x08\0\x01\0\0\0\x07\0\x02me\0\x07readers\0\0\0\x05\0\x03m-1\0\0\0\x01\0\x06events\0\0\0\x02\
+              \0\0\0\x03\0\0\0\0\0\0\0)\0\0\0\0\0\0\0c\0\x04note\
+              \0\0\0\x04\0\0\0\0\0\0\0\x07\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ],
+        |version| {
+            let topic = OffsetCommitRequestTopic::default().with_name(topic_name("events"));
+            let topic = topic.with_partitions(vec![partition(3, 41, Some("note")), partition(4, 7, None)]);
+            let request = OffsetCommitRequest::default().with_group_id(GroupId(text("readers"))).with_topics(vec![topic]);
+            Request::OffsetCommit(match version {
+                0 => request,
+                _ => request.with_generation_id_or_member_epoch(5).with_member_id(text("m-1")),
+            })
+        },
+    );
+    let partition =
+        |index, error: ErrorCode| OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(error.code());
+    let partitions = vec![partition(3, ErrorCode::None), partition(4, ErrorCode::OffsetMetadataTooLarge)];
+    let topic = OffsetCommitResponseTopic::default().with_name(topic_name("events")).with_partitions(partitions);
+    let answer = b"\0\0\0\x01\0\x06events\0\0\0\x02\0\0\0\x03\0\0\0\0\0\x04\0\x0c";
+    check_responses(
+        &[answer, answer],
+        ResponseBody::OffsetCommit(OffsetCommitResponse::default().with_throttle_time_ms(5).with_topics(vec![topic])),
+    );
+}
+
+#[test]
+fn offset_fetch_is_kafka_pythons() {
+    check_requests(&[b"\0\t\0\0\0\0\0\x07\0\x02me\0\x07readers\0\0\0\x01\0\x06events\0\0\0\x02\0\0\0\x03\0\0\0\x04"], |_| {
+        let topic = OffsetFetchRequestTopic::default().with_name(topic_name("events")).with_partition_indexes(vec![3, 4]);
+        Request::OffsetFetch(OffsetFetchRequest::default().with_group_id(GroupId(text("readers"))).with_topics(Some(vec![topic])))
+    });
+    let partition = |index, offset, note, error: ErrorCode| {
+        let partition = OffsetFetchResponsePartitions::default().with_partition_index(index).with_committed_offset(offset);
+        partition.with_committed_leader_epoch(8).with_metadata(Some(text(note))).with_error_code(error.code())
+    };
+    let partitions = vec![partition(3, 41, "note", ErrorCode::None), partition(4, -1, "", ErrorCode::UnknownTopicOrPartition)];
+    let topic = OffsetFetchResponseTopics::default().with_name(topic_name("events")).with_partitions(partitions);
+    let group = OffsetFetchResponseGroup::default().with_group_id(GroupId(text("readers"))).with_topics(vec![topic]);
+    check_responses(
+        &[b"\0\0\0\x01\0\x06events\0\0\0\x02\0\0\0\x03\0\0\0\0\0\0\0)\0\x04note\0\0\
+            \0\0\0\x04\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x03"],
+        ResponseBody::OffsetFetch(OffsetFetchResponse::default().with_throttle_time_ms(5).with_groups(vec![group])),
+    );
+}
+
+#[test]
+fn describe_configs_is_kafka_pythons() {
+    let resource = |kind, name, keys: Option<Vec<StrBytes>>| {
+        DescribeConfigsResource::default().with_resource_type(kind).with_resource_name(text(name)).with_configuration_keys(keys)
+    };
+    let resources = vec![resource(2, "events", Some(vec![text("retention.ms")])), resource(4, "1", None)];
+    check_requests(
+        &[b"\0 \0\0\0\0\0\x07\0\x02me\0\0\0\x02\x02\0\x06events\0\0\0\x01\0\x0cretention.ms\x04\0\x011\xff\xff\xff\xff"],
+        |_| Request::DescribeConfigs(DescribeConfigsRequest::default().with_resources(resources.clone())),
+    );
+    let config = |name, value, read_only, source| {
+        let config = DescribeConfigsResourceResult::default().with_name(text(name)).with_value(Some(text(value)));
+        config.with_read_only(read_only).with_config_source(source).with_config_type(5).with_documentation(Some(text("what it is")))
+    };
+    let result = |error: ErrorCode, message: Option<&str>, name| {
+        let result = DescribeConfigsResult::default().with_error_code(error.code()).with_error_message(message.map(text));
+        result.with_resource_type(2).with_resource_name(text(name))
+    };
+    let configs = vec![config("retention.ms", "5", false, 1), config("file", "x", true, 5)];
+    let results = vec![
+        result(ErrorCode::None, None, "events").with_configs(configs),
+        result(ErrorCode::UnknownTopicOrPartition, Some("no"), "spread"),
+    ];
+    check_responses(
+        &[b"\0\0\0\x05\0\0\0\x02\0\0\xff\xff\x02\0\x06events\0\0\0\x02\0\x0cretention.ms\0\x015\0\0\0\0\x04file\0\x01x\x01\x01\0\
+            \0\x03\0\x02no\x02\0\x06spread\0\0\0\0"],
+        ResponseBody::DescribeConfigs(DescribeConfigsResponse::default().with_throttle_time_ms(5).with_results(results)),
     );
 }
 

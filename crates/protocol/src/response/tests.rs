@@ -1,17 +1,27 @@
 use kafka_protocol::messages::alter_partition_reassignments_response::{ReassignablePartitionResponse, ReassignableTopicResponse};
+use kafka_protocol::messages::consumer_group_describe_response as consumer_describe;
+use kafka_protocol::messages::consumer_group_heartbeat_response as consumer_heartbeat;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym};
+use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::describe_log_dirs_response::{DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic};
 use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
+use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::list_config_resources_response::ConfigResource;
+use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::list_partition_reassignments_response::{OngoingPartitionReassignment, OngoingTopicReassignment};
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
+use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics};
 use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
@@ -35,6 +45,10 @@ fn text(text: &'static str) -> StrBytes {
 
 fn topic_name() -> TopicName {
     TopicName(text("events"))
+}
+
+fn group_id() -> GroupId {
+    GroupId(text("readers"))
 }
 
 /// A body of `api` in its newest form, every field set.
@@ -297,6 +311,140 @@ fn full_body(api: ApiKey) -> ResponseBody {
                     describe_topic_partitions_response::Cursor::default().with_topic_name(topic_name()).with_partition_index(5),
                 )),
         ),
+        ApiKey::OffsetCommit => ResponseBody::OffsetCommit(OffsetCommitResponse::default().with_throttle_time_ms(5).with_topics(vec![
+            OffsetCommitResponseTopic::default()
+                .with_name(topic_name())
+                .with_topic_id(uuid::Uuid::from_bytes([7; 16]))
+                .with_partitions(vec![OffsetCommitResponsePartition::default().with_partition_index(3).with_error_code(12)]),
+        ])),
+        ApiKey::OffsetFetch => ResponseBody::OffsetFetch(OffsetFetchResponse::default().with_throttle_time_ms(5).with_groups(vec![
+            OffsetFetchResponseGroup::default().with_group_id(group_id()).with_error_code(14).with_topics(vec![
+                OffsetFetchResponseTopics::default().with_name(topic_name()).with_partitions(vec![
+                    OffsetFetchResponsePartitions::default()
+                        .with_partition_index(3)
+                        .with_committed_offset(41)
+                        .with_committed_leader_epoch(8)
+                        .with_metadata(Some(text("note")))
+                        .with_error_code(3),
+                ]),
+            ]),
+        ])),
+        ApiKey::JoinGroup => ResponseBody::JoinGroup(
+            JoinGroupResponse::default()
+                .with_throttle_time_ms(5)
+                .with_error_code(79)
+                .with_generation_id(2)
+                .with_protocol_type(Some(text("consumer")))
+                .with_protocol_name(None)
+                .with_leader(text("m-1"))
+                .with_skip_assignment(true)
+                .with_member_id(text("m-1"))
+                .with_members(vec![
+                    JoinGroupResponseMember::default()
+                        .with_member_id(text("m-1"))
+                        .with_group_instance_id(Some(text("i")))
+                        .with_metadata(Bytes::from_static(b"topics")),
+                ]),
+        ),
+        ApiKey::Heartbeat => ResponseBody::Heartbeat(HeartbeatResponse::default().with_throttle_time_ms(5).with_error_code(27)),
+        ApiKey::LeaveGroup => ResponseBody::LeaveGroup(LeaveGroupResponse::default().with_throttle_time_ms(5).with_members(vec![
+            MemberResponse::default().with_member_id(text("m-1")).with_group_instance_id(Some(text("i"))).with_error_code(25),
+        ])),
+        ApiKey::SyncGroup => ResponseBody::SyncGroup(
+            SyncGroupResponse::default()
+                .with_throttle_time_ms(5)
+                .with_error_code(27)
+                .with_protocol_type(Some(text("consumer")))
+                .with_protocol_name(Some(text("range")))
+                .with_assignment(Bytes::from_static(b"partitions")),
+        ),
+        ApiKey::DescribeGroups => {
+            ResponseBody::DescribeGroups(DescribeGroupsResponse::default().with_throttle_time_ms(5).with_groups(vec![
+            DescribedGroup::default()
+                .with_error_code(69)
+                .with_error_message(Some(text("none")))
+                .with_group_id(group_id())
+                .with_group_state(text("Stable"))
+                .with_protocol_type(text("consumer"))
+                .with_protocol_data(text("range"))
+                .with_authorized_operations(12)
+                .with_members(vec![
+                    DescribedGroupMember::default()
+                        .with_member_id(text("m-1"))
+                        .with_group_instance_id(Some(text("i")))
+                        .with_client_id(text("c"))
+                        .with_client_host(text("/1.2.3.4"))
+                        .with_member_metadata(Bytes::from_static(b"topics"))
+                        .with_member_assignment(Bytes::from_static(b"partitions")),
+                ]),
+        ]))
+        }
+        ApiKey::ListGroups => {
+            ResponseBody::ListGroups(ListGroupsResponse::default().with_throttle_time_ms(5).with_error_code(14).with_groups(vec![
+                ListedGroup::default()
+                    .with_group_id(group_id())
+                    .with_protocol_type(text("consumer"))
+                    .with_group_state(text("Stable"))
+                    .with_group_type(text("classic")),
+            ]))
+        }
+        ApiKey::DeleteGroups => ResponseBody::DeleteGroups(
+            DeleteGroupsResponse::default()
+                .with_throttle_time_ms(5)
+                .with_results(vec![DeletableGroupResult::default().with_group_id(group_id()).with_error_code(68)]),
+        ),
+        ApiKey::OffsetDelete => {
+            ResponseBody::OffsetDelete(OffsetDeleteResponse::default().with_throttle_time_ms(5).with_error_code(69).with_topics(vec![
+                OffsetDeleteResponseTopic::default()
+                    .with_name(topic_name())
+                    .with_partitions(vec![OffsetDeleteResponsePartition::default().with_partition_index(3).with_error_code(86)]),
+            ]))
+        }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let topic =
+                consumer_heartbeat::TopicPartitions::default().with_topic_id(uuid::Uuid::from_bytes([7; 16])).with_partitions(vec![1, 2]);
+            ResponseBody::ConsumerGroupHeartbeat(
+                ConsumerGroupHeartbeatResponse::default()
+                    .with_throttle_time_ms(5)
+                    .with_error_code(110)
+                    .with_error_message(Some(text("no")))
+                    .with_member_id(Some(text("m-1")))
+                    .with_member_epoch(4)
+                    .with_heartbeat_interval_ms(5000)
+                    .with_assignment(Some(consumer_heartbeat::Assignment::default().with_topic_partitions(vec![topic]))),
+            )
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            let topic = consumer_describe::TopicPartitions::default()
+                .with_topic_id(uuid::Uuid::from_bytes([7; 16]))
+                .with_topic_name(topic_name())
+                .with_partitions(vec![1, 2]);
+            let assignment = consumer_describe::Assignment::default().with_topic_partitions(vec![topic]);
+            let member = consumer_describe::Member::default()
+                .with_member_id(text("m-1"))
+                .with_instance_id(Some(text("i")))
+                .with_rack_id(Some(text("r")))
+                .with_member_epoch(4)
+                .with_client_id(text("c"))
+                .with_client_host(text("/1.2.3.4"))
+                .with_subscribed_topic_names(vec![topic_name()])
+                .with_subscribed_topic_regex(Some(text("e.*")))
+                .with_assignment(assignment.clone())
+                .with_target_assignment(assignment)
+                .with_member_type(1);
+            ResponseBody::ConsumerGroupDescribe(ConsumerGroupDescribeResponse::default().with_throttle_time_ms(5).with_groups(vec![
+                consumer_describe::DescribedGroup::default()
+                    .with_error_code(69)
+                    .with_error_message(Some(text("none")))
+                    .with_group_id(group_id())
+                    .with_group_state(text("Stable"))
+                    .with_group_epoch(4)
+                    .with_assignment_epoch(4)
+                    .with_assignor_name(text("uniform"))
+                    .with_members(vec![member])
+                    .with_authorized_operations(12),
+            ]))
+        }
     }
 }
 
@@ -314,7 +462,8 @@ fn first_of_kafka_protocol(api: ApiKey) -> i16 {
         ApiKey::Produce => 3,
         ApiKey::Fetch => 4,
         ApiKey::ListOffsets | ApiKey::DeleteTopics => 1,
-        ApiKey::CreateTopics => 2,
+        ApiKey::CreateTopics | ApiKey::OffsetCommit => 2,
+        ApiKey::OffsetFetch | ApiKey::DescribeConfigs => 1,
         _ => api.versions().min,
     }
 }
@@ -337,6 +486,9 @@ fn topics_read_by_oracle(api: ApiKey, version: i16, body: ResponseBody) -> usize
         ApiKey::ListOffsets => oracle::ListOffsetsResponse::decode(&mut answer, version).unwrap().topics.len(),
         ApiKey::CreateTopics => oracle::CreateTopicsResponse::decode(&mut answer, version).unwrap().topics.len(),
         ApiKey::DeleteTopics => oracle::DeleteTopicsResponse::decode(&mut answer, version).unwrap().responses.len(),
+        ApiKey::OffsetCommit => oracle::OffsetCommitResponse::decode(&mut answer, version).unwrap().topics.len(),
+        ApiKey::OffsetFetch => oracle::OffsetFetchResponse::decode(&mut answer, version).unwrap().topics.len(),
+        ApiKey::DescribeConfigs => oracle::DescribeConfigsResponse::decode(&mut answer, version).unwrap().results.len(),
         other => panic!("{other:?} has no versions of the past"),
     };
     assert!(answer.is_empty());
@@ -387,6 +539,28 @@ fn every_advertised_version_encodes_a_response_with_every_field_set() {
                 ApiKey::ListConfigResources => {
                     assert_eq!(read_back::<ListConfigResourcesRequest>(version, body).config_resources.len(), 1)
                 }
+                ApiKey::OffsetCommit => assert_eq!(read_back::<OffsetCommitRequest>(version, body).topics.len(), 1),
+                ApiKey::OffsetFetch => {
+                    let read = read_back::<OffsetFetchRequest>(version, body);
+                    assert_eq!((read.topics.len(), read.groups.len()), if version < 8 { (1, 0) } else { (0, 1) });
+                }
+                ApiKey::JoinGroup => assert_eq!(read_back::<JoinGroupRequest>(version, body).members.len(), 1),
+                ApiKey::Heartbeat => assert_eq!(read_back::<HeartbeatRequest>(version, body).error_code, 27),
+                ApiKey::LeaveGroup => {
+                    let read = read_back::<LeaveGroupRequest>(version, body);
+                    assert_eq!((read.members.len(), read.error_code), if version < 3 { (0, 25) } else { (1, 0) });
+                }
+                ApiKey::SyncGroup => assert_eq!(read_back::<SyncGroupRequest>(version, body).assignment, "partitions"),
+                ApiKey::DescribeGroups => assert_eq!(read_back::<DescribeGroupsRequest>(version, body).groups.len(), 1),
+                ApiKey::ListGroups => assert_eq!(read_back::<ListGroupsRequest>(version, body).groups.len(), 1),
+                ApiKey::DeleteGroups => assert_eq!(read_back::<DeleteGroupsRequest>(version, body).results.len(), 1),
+                ApiKey::OffsetDelete => assert_eq!(read_back::<OffsetDeleteRequest>(version, body).topics.len(), 1),
+                ApiKey::ConsumerGroupHeartbeat => {
+                    assert!(read_back::<ConsumerGroupHeartbeatRequest>(version, body).assignment.is_some())
+                }
+                ApiKey::ConsumerGroupDescribe => {
+                    assert_eq!(read_back::<ConsumerGroupDescribeRequest>(version, body).groups.len(), 1)
+                }
                 ApiKey::DescribeTopicPartitions => {
                     assert!(read_back::<DescribeTopicPartitionsRequest>(version, body).next_cursor.is_some())
                 }
@@ -412,6 +586,24 @@ fn fields_stay_in_the_versions_that_have_them() {
     let describe_cluster = |version| read_back::<DescribeClusterRequest>(version, full_body(ApiKey::DescribeCluster));
     assert_eq!((describe_cluster(0).endpoint_type, describe_cluster(1).endpoint_type), (1, 2));
     assert_eq!((describe_cluster(1).brokers[0].is_fenced, describe_cluster(2).brokers[0].is_fenced), (false, true));
+}
+
+#[test]
+fn groups_are_told_of_in_the_words_of_each_version() {
+    let join = |version| read_back::<JoinGroupRequest>(version, full_body(ApiKey::JoinGroup));
+    assert_eq!((join(6).protocol_name, join(7).protocol_name), (Some(StrBytes::default()), None));
+    assert_eq!((join(8).skip_assignment, join(9).skip_assignment), (false, true));
+
+    let fetch = |version| read_back::<OffsetFetchRequest>(version, full_body(ApiKey::OffsetFetch));
+    assert_eq!((fetch(1).error_code, fetch(1).topics[0].partitions[0].error_code), (0, 14));
+    assert_eq!((fetch(2).error_code, fetch(2).topics[0].partitions[0].error_code), (14, 3));
+    let partition = &fetch(7).topics[0].partitions[0];
+    assert_eq!((partition.committed_offset, partition.committed_leader_epoch, partition.metadata.as_deref()), (41, 8, Some("note")));
+    assert_eq!((fetch(8).groups[0].error_code, fetch(8).groups[0].topics[0].partitions[0].error_code), (14, 3));
+
+    let described = |version| read_back::<DescribeGroupsRequest>(version, full_body(ApiKey::DescribeGroups)).groups.remove(0);
+    assert_eq!((described(2).authorized_operations, described(3).authorized_operations), (i32::MIN, 12));
+    assert_eq!((described(5).error_message, described(6).error_message), (None, Some(text("none"))));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use protocol::{ApiKey, ListOffsetsPartitionV0, ListOffsetsRequestV0, ListOffsets
 
 use crate::legacy;
 
-use crate::draw_admin;
+use crate::{draw_admin, draw_groups};
 
 /// Numbers from a seed (SplitMix64).
 pub(crate) struct Draw(pub(crate) u64);
@@ -50,7 +50,7 @@ impl Draw {
         TopicName(self.text())
     }
 
-    fn uuid(&mut self) -> uuid::Uuid {
+    pub(crate) fn uuid(&mut self) -> uuid::Uuid {
         uuid::Uuid::from_u64_pair(self.number(), self.number())
     }
 
@@ -128,6 +128,18 @@ pub(crate) fn request(draw: &mut Draw, api: ApiKey, version: i16) -> (Request, B
         ApiKey::DescribeProducers => framed!(DescribeProducers, draw_admin::describe_producers(draw)),
         ApiKey::ListConfigResources => framed!(ListConfigResources, draw_admin::list_config_resources(draw, version)),
         ApiKey::DescribeTopicPartitions => framed!(DescribeTopicPartitions, draw_admin::describe_topic_partitions(draw)),
+        ApiKey::OffsetCommit => framed!(OffsetCommit, draw_groups::offset_commit(draw, version)),
+        ApiKey::OffsetFetch => framed!(OffsetFetch, draw_groups::offset_fetch(draw, version)),
+        ApiKey::JoinGroup => framed!(JoinGroup, draw_groups::join_group(draw, version)),
+        ApiKey::Heartbeat => framed!(Heartbeat, draw_groups::heartbeat(draw, version)),
+        ApiKey::LeaveGroup => framed!(LeaveGroup, draw_groups::leave_group(draw, version)),
+        ApiKey::SyncGroup => framed!(SyncGroup, draw_groups::sync_group(draw, version)),
+        ApiKey::DescribeGroups => framed!(DescribeGroups, draw_groups::describe_groups(draw, version)),
+        ApiKey::ListGroups => framed!(ListGroups, draw_groups::list_groups(draw, version)),
+        ApiKey::DeleteGroups => framed!(DeleteGroups, draw_groups::delete_groups(draw, version)),
+        ApiKey::OffsetDelete => framed!(OffsetDelete, draw_groups::offset_delete(draw)),
+        ApiKey::ConsumerGroupHeartbeat => framed!(ConsumerGroupHeartbeat, draw_groups::consumer_group_heartbeat(draw, version)),
+        ApiKey::ConsumerGroupDescribe => framed!(ConsumerGroupDescribe, draw_groups::consumer_group_describe(draw)),
     }
 }
 

@@ -32,7 +32,10 @@ pub(crate) fn describe_configs(draw: &mut Draw, version: i16) -> DescribeConfigs
             .with_configuration_keys(draw.maybe(|draw| draw.list(Draw::text)));
         tagged!(draw, flexible, resource)
     });
-    let mut request = DescribeConfigsRequest::default().with_resources(resources).with_include_synonyms(draw.chance());
+    let mut request = DescribeConfigsRequest::default().with_resources(resources);
+    if 1 <= version {
+        request.include_synonyms = draw.chance();
+    }
     if 3 <= version {
         request.include_documentation = draw.chance();
     }

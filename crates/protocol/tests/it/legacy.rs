@@ -2,11 +2,15 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol_3_9::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
+use kafka_protocol_3_9::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol_3_9::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol_3_9::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol_3_9::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol_3_9::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol_3_9::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol_3_9::messages::{
-    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, RequestHeader, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, FetchRequest, GroupId, ListOffsetsRequest,
+    OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader, TopicName,
 };
 use kafka_protocol_3_9::protocol::{Encodable, Request as OldRequest, StrBytes};
 use protocol::Request;
@@ -19,6 +23,9 @@ pub(crate) fn frame(request: &Request, version: i16, correlation_id: i32, client
         Request::ListOffsetsV0(ours) => framed(&list_offsets(ours), version, correlation_id, client_id),
         Request::CreateTopics(ours) if version < 2 => framed(&create_topics(ours), version, correlation_id, client_id),
         Request::DeleteTopics(ours) if version < 1 => framed(&delete_topics(ours), version, correlation_id, client_id),
+        Request::OffsetCommit(ours) if version < 2 => framed(&offset_commit(ours, version), version, correlation_id, client_id),
+        Request::OffsetFetch(ours) if version < 1 => framed(&offset_fetch(ours), version, correlation_id, client_id),
+        Request::DescribeConfigs(ours) if version < 1 => framed(&describe_configs(ours), version, correlation_id, client_id),
         _ => return None,
     };
     Some(framed)
@@ -108,4 +115,40 @@ fn create_topics(ours: &protocol::messages::CreateTopicsRequest) -> CreateTopics
 fn delete_topics(ours: &protocol::messages::DeleteTopicsRequest) -> DeleteTopicsRequest {
     let names = ours.topic_names.iter().map(|name| topic_name(name));
     DeleteTopicsRequest::default().with_topic_names(names.collect()).with_timeout_ms(ours.timeout_ms)
+}
+
+fn offset_commit(ours: &protocol::messages::OffsetCommitRequest, version: i16) -> OffsetCommitRequest {
+    let topics = ours.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|ours| {
+            let partition = OffsetCommitRequestPartition::default()
+                .with_partition_index(ours.partition_index)
+                .with_committed_offset(ours.committed_offset)
+                .with_committed_metadata(ours.committed_metadata.as_deref().map(text));
+            if version < 1 { partition } else { partition.with_commit_timestamp(77) }
+        });
+        OffsetCommitRequestTopic::default().with_name(topic_name(&topic.name)).with_partitions(partitions.collect())
+    });
+    let request = OffsetCommitRequest::default().with_group_id(GroupId(text(&ours.group_id))).with_topics(topics.collect());
+    if version < 1 {
+        return request;
+    }
+    request.with_generation_id_or_member_epoch(ours.generation_id_or_member_epoch).with_member_id(text(&ours.member_id))
+}
+
+fn offset_fetch(ours: &protocol::messages::OffsetFetchRequest) -> OffsetFetchRequest {
+    let topics = ours.topics.iter().flatten().map(|topic| {
+        OffsetFetchRequestTopic::default().with_name(topic_name(&topic.name)).with_partition_indexes(topic.partition_indexes.clone())
+    });
+    OffsetFetchRequest::default().with_group_id(GroupId(text(&ours.group_id))).with_topics(Some(topics.collect()))
+}
+
+fn describe_configs(ours: &protocol::messages::DescribeConfigsRequest) -> DescribeConfigsRequest {
+    let resources = ours.resources.iter().map(|ours| {
+        let keys = ours.configuration_keys.as_ref().map(|keys| keys.iter().map(|key| text(key)).collect());
+        DescribeConfigsResource::default()
+            .with_resource_type(ours.resource_type)
+            .with_resource_name(text(&ours.resource_name))
+            .with_configuration_keys(keys)
+    });
+    DescribeConfigsRequest::default().with_resources(resources.collect())
 }

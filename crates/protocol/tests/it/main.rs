@@ -4,6 +4,7 @@
 mod counting;
 mod draw;
 mod draw_admin;
+mod draw_groups;
 mod hostile;
 mod legacy;
 mod valid;

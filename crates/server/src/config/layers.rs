@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn kafka_keys_warn_unknown_variables_warn_and_unknown_keys_are_refused() {
-        let accepted = file("num.io.threads=8\ngroup.initial.rebalance.delay.ms=0\nlog.message.timestamp.type=LogAppendTime\n");
+        let accepted = file("num.io.threads=8\ngroup.share.max.size=100\nlog.message.timestamp.type=LogAppendTime\n");
         let environment = vec![("SILTSTONE_SERVICE_HOST".into(), "10.0.0.1".into())];
         let raw = Layers { file: Some(accepted.path().to_owned()), environment, ..Layers::default() }.merge().unwrap();
         assert_eq!(raw.warnings.len(), 3, "{:?}", raw.warnings);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use broker::BrokerConfig;
+use broker::{AssignorName, BrokerConfig, GroupOptions, MigrationPolicy};
 use store::S3Options;
 use types::{BrokerId, Durability};
 
@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) metadata_snapshot_min_interval: Duration,
     pub(crate) topics: TopicDefaults,
     pub(crate) requests: RequestLimits,
+    pub(crate) groups: GroupOptions,
     /// All of it, as DescribeConfigs shows it.
     pub(crate) shown: Vec<BrokerConfig>,
 }
@@ -194,6 +195,7 @@ impl Config {
             metadata_max_segments: u64_of(raw, "metadata.max.segments"),
             metadata_snapshot_min_interval: millis(raw, "metadata.snapshot.min.interval.ms"),
             topics: topics(raw)?,
+            groups: groups(raw)?,
             requests: RequestLimits {
                 max_request_bytes: u64_of(raw, "socket.request.max.bytes"),
                 fetch_max_bytes: u64_of(raw, "fetch.max.bytes"),
@@ -248,6 +250,42 @@ fn topics(raw: &Raw) -> Result<TopicDefaults, ConfigError> {
         unclean_leader_election: bool_of(raw, "unclean.leader.election.enable"),
         producer_id_expiration: millis(raw, "producer.id.expiration.ms"),
     })
+}
+
+fn groups(raw: &Raw) -> Result<GroupOptions, ConfigError> {
+    let (min, max) = ("group.min.session.timeout.ms", "group.max.session.timeout.ms");
+    if i64_of(raw, max) < i64_of(raw, min) {
+        return Err(raw.refuse(max, format_args!("must be at least {min}, which is {}", raw.get(min))));
+    }
+    let assignors = raw.get("group.consumer.assignors").split(',').map(|name| AssignorName::from_name(name.trim()));
+    let assignors: Option<Vec<_>> = assignors.collect();
+    let assignors = assignors.ok_or_else(|| raw.refuse("group.consumer.assignors", "must be uniform, range or both"))?;
+    Ok(GroupOptions {
+        min_session_timeout_ms: timeout_ms(raw, min)?,
+        max_session_timeout_ms: timeout_ms(raw, max)?,
+        initial_rebalance_delay_ms: u64_of(raw, "group.initial.rebalance.delay.ms"),
+        max_size: u32_of(raw, "group.max.size") as usize,
+        offset_metadata_max_bytes: u32_of(raw, "offset.metadata.max.bytes") as usize,
+        offsets_retention_ms: i64_of(raw, "offsets.retention.minutes") * 60_000,
+        offsets_retention_check_interval_ms: u64_of(raw, "offsets.retention.check.interval.ms"),
+        consumer_session_timeout_ms: timeout_ms(raw, "group.consumer.session.timeout.ms")?,
+        consumer_heartbeat_interval_ms: timeout_ms(raw, "group.consumer.heartbeat.interval.ms")?,
+        consumer_max_size: u32_of(raw, "group.consumer.max.size") as usize,
+        consumer_assignors: assignors,
+        consumer_regex_refresh_interval_ms: u64_of(raw, "group.consumer.regex.refresh.interval.ms"),
+        consumer_assignment_interval_ms: u64_of(raw, "group.consumer.assignment.interval.ms"),
+        migration_policy: match raw.get("group.consumer.migration.policy") {
+            "upgrade" => MigrationPolicy::Upgrade,
+            "downgrade" => MigrationPolicy::Downgrade,
+            "disabled" => MigrationPolicy::Disabled,
+            _ => MigrationPolicy::Bidirectional,
+        },
+    })
+}
+
+/// Kafka's protocol counts these in 31 bits.
+fn timeout_ms(raw: &Raw, key: &str) -> Result<i32, ConfigError> {
+    i32::try_from(i64_of(raw, key)).map_err(|_| raw.refuse(key, format_args!("must be at most {}", i32::MAX)))
 }
 
 /// Kafka's precedence: ms over minutes over hours; any negative value is "for ever".
@@ -328,6 +366,15 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_kafkas_unless_it_is_said() {
+        assert_eq!(resolve(&[]).unwrap().groups, GroupOptions::default());
+        let settings = [("group.consumer.assignors", "range, uniform"), ("group.consumer.migration.policy", "disabled")];
+        let groups = resolve(&settings).unwrap().groups;
+        assert_eq!(groups.consumer_assignors, [AssignorName::Range, AssignorName::Uniform]);
+        assert_eq!(groups.migration_policy, MigrationPolicy::Disabled);
+    }
+
+    #[test]
     fn contradictions_name_both_sides() {
         for (settings, expected) in [
             (&[("upload.max.bytes", "1MiB")][..], "must be at least upload.bytes"),
@@ -335,6 +382,9 @@ mod tests {
             (&[("store.url", "gs://bucket")][..], "must be file:///path"),
             (&[("durability", "quorum")][..], "must be"),
             (&[("http.listen", "nowhere")][..], "must be address:port"),
+            (&[("group.max.session.timeout.ms", "5s")][..], "must be at least group.min.session.timeout.ms"),
+            (&[("group.consumer.session.timeout.ms", "30d")][..], "must be at most 2147483647"),
+            (&[("group.consumer.assignors", "sticky")][..], "must be uniform, range or both"),
         ] {
             let error = resolve(settings).unwrap_err();
             assert!(error.0.contains(expected), "{error}");

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("offload", &["metadata-api", "records", "runtime", "segment", "store", "types", "wal"]),
     ("group", &["types"]),
     ("client", &["protocol", "records", "runtime", "types"]),
-    ("broker", &["metadata-api", "partition", "protocol", "records", "runtime", "types"]),
+    ("broker", &["group", "metadata-api", "partition", "protocol", "records", "runtime", "types"]),
 ];
 
 /// Who may name these in a manifest.

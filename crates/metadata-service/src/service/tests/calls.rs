@@ -1,6 +1,7 @@
 //! Answers: never before the journal has what they say, always within the deadline.
 
 use metadata_api::{GrpcClient, HeartbeatRequest};
+use types::{CoordinatorKind, CoordinatorSlot, SaveSequence, SlotEpoch};
 
 use super::*;
 
@@ -122,6 +123,11 @@ async fn t28_every_call_ends_within_its_deadline() {
     let topic = TopicId::default();
     let grow = metadata_api::CreatePartitions { topic, total: 2, durability: Durability::Wal, validate_only: false };
     let alter = metadata_api::AlterTopicConfigs { topic, expected: Revision(0), configs: BTreeMap::new() };
+    let slot = CoordinatorSlot::new(CoordinatorKind::Group, 0).unwrap();
+    let take = metadata_api::TakeSlot { broker: BrokerId(1), epoch, slot };
+    let rows = metadata_api::SlotRows { slot, slot_epoch: SlotEpoch(1), after_key: None, limit_bytes: 1 };
+    let (slot_epoch, sequence) = (SlotEpoch(1), SaveSequence(1));
+    let save = metadata_api::SaveRows { broker: BrokerId(1), epoch, slot, slot_epoch, sequence, rows: Vec::new() };
     let calls = tokio::join!(
         async { client.register_broker(register_request()).await.err() },
         async { client.heartbeat(heartbeat).await.err() },
@@ -133,6 +139,9 @@ async fn t28_every_call_ends_within_its_deadline() {
         async { client.advance_log_start(advance).await.err() },
         async { client.elect_unclean(vec![partition]).await.err() },
         async { client.allocate_producer_ids(1).await.err() },
+        async { client.take_slot(take).await.err() },
+        async { client.save_rows(save).await.err() },
+        async { client.slot_rows(rows).await.err() },
         async { client.partition_states(BrokerId(1), epoch, vec![partition]).await.err() },
         async { client.segments(partition, Offset(0), 1).await.err() },
         async { client.segment_at(partition, Timestamp(0)).await.err() },
@@ -140,9 +149,9 @@ async fn t28_every_call_ends_within_its_deadline() {
     );
     let unknown = |err: Option<MetadataError>| assert!(matches!(err, Some(MetadataError::Unknown { .. })), "{err:?}");
     let unavailable = |err: Option<MetadataError>| assert!(matches!(err, Some(MetadataError::Unavailable { .. })), "{err:?}");
-    let (a, b, c, d, e, f, g, h, i, j, k, l, m, n) = calls;
-    [a, b, c, d, e, f, g, h, i, j].into_iter().for_each(unknown);
-    [k, l, m, n].into_iter().for_each(unavailable);
+    let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q) = calls;
+    [a, b, c, d, e, f, g, h, i, j, k, l].into_iter().for_each(unknown);
+    [m, n, o, p, q].into_iter().for_each(unavailable);
     assert_eq!(started.elapsed(), machine.options.deadline * 2);
 }
 

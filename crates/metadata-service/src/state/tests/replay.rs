@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metadata_api::{AdvanceLogStart, AlterTopicConfigs, CreatePartitions, HeartbeatRequest};
+use metadata_api::{AdvanceLogStart, AlterTopicConfigs, CreatePartitions, HeartbeatRequest, SaveRows, TakeSlot, row_bytes};
 use proptest::prelude::*;
 use runtime::{ManualClock, Random};
 use store::MemoryStore;
+use types::{CoordinatorSlot, SaveSequence, SlotEpoch};
 
 use super::*;
 use crate::journal::{Assembler, Entry, encode_entry};
@@ -36,6 +37,9 @@ enum Step {
     DeleteGarbage,
     Snapshot,
     Jump { skipped_ms: i64 },
+    Take { broker: i32, slot: u8 },
+    Save { broker: i32, slot: u8, behind: i32, ahead: u64, rows: Vec<(u8, Option<u8>)> },
+    RepeatSave,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
     let id = || (1..5_u8, 0..3_i32);
     let part = (id(), prop_oneof![4 => Just(0), 1 => -3..5_i64], 1..20_i64, any::<bool>(), 1..4_i64)
         .prop_map(|(partition, ahead, length, gap, producer)| Part { partition, ahead, length, gap, producer });
+    let rows = prop::collection::vec((0..40_u8, prop::option::weighted(0.7, any::<u8>())), 0..12);
     prop_oneof![
         4 => (broker(), 1..5_u8, any::<bool>()).prop_map(|(broker, log, local)| Step::Register { broker, log, local }),
         1 => broker().prop_map(|broker| Step::Resign { broker }),
@@ -75,6 +80,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::DeleteGarbage),
         2 => Just(Step::Snapshot),
         1 => (1..DAY).prop_map(|skipped_ms| Step::Jump { skipped_ms }),
+        3 => (broker(), 0..3_u8).prop_map(|(broker, slot)| Step::Take { broker, slot }),
+        12 => (broker(), 0..3_u8, prop_oneof![8 => Just(0), 1 => Just(1)], prop_oneof![8 => Just(0), 1 => 1..3_u64], rows)
+            .prop_map(|(broker, slot, behind, ahead, rows)| Step::Save { broker, slot, behind, ahead, rows }),
+        2 => Just(Step::RepeatSave),
     ]
 }
 
@@ -87,13 +96,26 @@ struct Run {
     snapshots: Vec<SnapshotRef>,
     last_publish: Option<(PublishRequest, PublishAnswer)>,
     producer_ids: i64,
+    /// What coordinators saved, by slot.
+    rows: BTreeMap<CoordinatorSlot, BTreeMap<Bytes, Bytes>>,
+    last_save: Option<(SaveRows, Revision)>,
 }
 
 impl Run {
     fn new() -> Self {
         let store = MemoryStore::new(Arc::new(ManualClock::new(NOW)));
         let (world, random) = (World::empty(), Random::seeded(1));
-        let mut run = Self { world, journal: Vec::new(), store, random, snapshots: Vec::new(), last_publish: None, producer_ids: 0 };
+        let mut run = Self {
+            world,
+            journal: Vec::new(),
+            store,
+            random,
+            snapshots: Vec::new(),
+            last_publish: None,
+            producer_ids: 0,
+            rows: BTreeMap::new(),
+            last_save: None,
+        };
         run.write(0);
         run
     }
@@ -126,6 +148,12 @@ impl Run {
         self.act(step).await;
         self.write(written);
         check(&self.world.state);
+        for (slot, held) in &self.world.state.slots {
+            let rows: BTreeMap<Bytes, Bytes> =
+                held.rows.page(None, usize::MAX).0.into_iter().map(|(key, value)| (copied(key), copied(value))).collect();
+            assert_eq!(rows, self.rows.get(slot).cloned().unwrap_or_default(), "{slot}");
+            assert_eq!(held.rows.bytes(), rows.iter().map(|(key, value)| row_bytes(key, Some(value)) as u64).sum::<u64>());
+        }
     }
 
     async fn act(&mut self, step: Step) {
@@ -215,6 +243,45 @@ impl Run {
                 self.snapshots.push(taken.clone());
                 world.run(Command::SnapshotTaken(taken))
             }
+            Step::Take { broker, slot } => {
+                let epoch = epoch(world, broker);
+                world.run(Command::TakeSlot(TakeSlot { broker: BrokerId(broker), epoch, slot: group_slot(slot) }))
+            }
+            Step::Save { broker, slot, behind, ahead, rows } => {
+                let (slot, epoch) = (group_slot(slot), epoch(world, broker));
+                let taken = world.state.slots.get(&slot);
+                let last = taken.and_then(|taken| taken.last_save).map_or(0, |last| last.sequence.0);
+                let request = SaveRows {
+                    broker: BrokerId(broker),
+                    epoch,
+                    slot,
+                    slot_epoch: SlotEpoch(taken.map_or(0, |taken| taken.epoch.0) - behind),
+                    sequence: SaveSequence(last + 1 + ahead),
+                    rows: rows.iter().map(|(key, value)| (vec![*key].into(), value.map(|value| vec![value].into()))).collect(),
+                };
+                let saved = world.run(Command::SaveRows(request.clone()));
+                if let Ok(Answer::Revision(revision)) = saved {
+                    assert_eq!((behind, ahead), (0, 0), "a stale or gapped save is refused");
+                    let model = self.rows.entry(slot).or_default();
+                    for (key, value) in &request.rows {
+                        match value {
+                            Some(value) => drop(model.insert(key.clone(), value.clone())),
+                            None => drop(model.remove(key)),
+                        }
+                    }
+                    self.last_save = Some((request, revision));
+                }
+                return;
+            }
+            Step::RepeatSave => {
+                let Some((request, revision)) = self.last_save.clone() else { return };
+                let before = world.state.revision;
+                let repeated = world.run(Command::SaveRows(request));
+                let is_over = matches!(&repeated, Err(MetadataError::Fenced { .. } | MetadataError::SlotFenced { .. }));
+                assert!(is_over || matches!(&repeated, Ok(Answer::Revision(again)) if *again == revision), "{repeated:?}");
+                assert_eq!(world.state.revision, before, "nothing happens a second time");
+                return;
+            }
             Step::Jump { skipped_ms } => {
                 world.now += skipped_ms;
                 world.happen(&[Event::ClockJumped { to: Timestamp(world.now), skipped_ms }]);
@@ -260,6 +327,10 @@ impl Run {
     }
 }
 
+fn copied(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
 /// What holds after every step.
 fn check(state: &State) {
     let mut lies_in: BTreeMap<ObjectKey, u32> = BTreeMap::new();
@@ -292,13 +363,19 @@ fn check(state: &State) {
 fn assert_same(state: &State, expected: &State, what: &str) {
     let bytes = |state: &State| {
         let shards: Vec<_> = state.shards.iter().map(|shard| snapshot::encode_shard(shard)).collect();
-        (snapshot::encode_root(state), shards)
+        let rows: Vec<_> = state.slots.values().flat_map(|slot| slot.rows.shards()).map(|shard| snapshot::encode_rows(shard)).collect();
+        (snapshot::encode_root(state), shards, rows)
     };
     assert!(bytes(state) == bytes(expected), "{what}: bytes differ");
     let without_empty = |state: &State| {
         let mut state = state.clone();
         let empty = |shard: &Shard| shard.partitions.is_empty() && shard.objects.is_empty() && shard.garbage.is_empty();
         state.shards.iter_mut().filter(|shard| empty(shard)).for_each(|shard| *shard = Arc::default());
+        for slot in state.slots.values_mut() {
+            let held = std::mem::take(&mut slot.rows);
+            let filled = held.shards().iter().enumerate().filter(|(_, shard)| !shard.rows.is_empty());
+            filled.for_each(|(index, shard)| slot.rows.load(index, shard.as_ref().clone()));
+        }
         state
     };
     assert!(without_empty(state) == without_empty(expected), "{what}: states differ");

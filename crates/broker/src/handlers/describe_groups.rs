@@ -1,0 +1,61 @@
+//! DescribeGroups: classic groups and their members.
+
+use std::collections::BTreeSet;
+
+use group::{Described, GroupError};
+use protocol::StrBytes;
+use protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
+
+use super::group_member::{operations, refused, text};
+use crate::broker::Broker;
+use crate::coordinator::CoordinatorError;
+use crate::session::RequestContext;
+
+/// Before, a group that does not exist is dead and no error (KIP-1043).
+const NOT_FOUND_SINCE: i16 = 6;
+/// The state of a group that does not exist.
+const DEAD: &str = "Dead";
+
+pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+    let mut groups = Vec::new();
+    // A group may have a great many members: once is enough.
+    let named: BTreeSet<_> = request.groups.into_iter().collect();
+    for group_id in named {
+        let asked = group_id.to_string();
+        let described = broker.coordinators.ask(&group_id, move |coordinator, _, _| coordinator.describe(&asked)).await;
+        let answer = match described {
+            Ok(described) => describe(described),
+            Err(CoordinatorError::Group(error @ GroupError::GroupIdNotFound(_))) => {
+                let dead = DescribedGroup::default().with_group_state(StrBytes::from_static_str(DEAD));
+                if context.header.version < NOT_FOUND_SINCE {
+                    dead
+                } else {
+                    let message = error.to_string();
+                    dead.with_error_code(refused(broker, context, &error.into())).with_error_message(Some(text(message)))
+                }
+            }
+            Err(error) => DescribedGroup::default().with_error_code(refused(broker, context, &error)),
+        };
+        groups.push(answer.with_group_id(group_id).with_authorized_operations(operations(request.include_authorized_operations)));
+    }
+    DescribeGroupsResponse::default().with_groups(groups)
+}
+
+fn describe(described: Described) -> DescribedGroup {
+    let members = described.members.into_iter().map(|member| {
+        DescribedGroupMember::default()
+            .with_member_id(text(member.member_id))
+            .with_group_instance_id(member.instance_id.map(StrBytes::from_string))
+            .with_client_id(text(member.client_id))
+            .with_client_host(text(member.client_host))
+            .with_member_metadata(member.metadata)
+            .with_member_assignment(member.assignment)
+    });
+    DescribedGroup::default()
+        .with_group_id(GroupId(text(described.group_id)))
+        .with_group_state(text(described.state.to_string()))
+        .with_protocol_type(text(described.protocol_type))
+        .with_protocol_data(text(described.protocol))
+        .with_members(members.collect())
+}
