@@ -1,5 +1,5 @@
 //! A small Kafka client for the command line, for tests and for simulation: connections, metadata, a producer, a consumer of assigned
-//! partitions, and the administration of topics. It speaks to any Kafka broker and knows nothing of this one's inside.
+//! partitions, and the administration of topics and groups. It speaks to any Kafka broker and knows nothing of this one's inside.
 //!
 //! [`Client`] finds brokers and leaders. [`Producer`] and [`Consumer`] are made from it; administration is on it.
 
@@ -9,6 +9,7 @@ mod client;
 mod connection;
 mod consumer;
 mod error;
+mod groups;
 mod partitioner;
 mod producer;
 mod retry;
@@ -19,6 +20,7 @@ pub use client::{Client, ClientOptions, PartitionMetadata, TopicMetadata};
 pub use connection::{Answer, Connection, ConnectionOptions};
 pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, OutOfRange};
 pub use error::ClientError;
+pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember, GroupOffsets};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Acks, Delivery, Producer, ProducerOptions, ProducerRecord, RecordMetadata};
 pub use protocol::ErrorCode;
