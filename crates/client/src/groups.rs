@@ -131,7 +131,7 @@ impl Client {
     /// # Errors
     /// `UNKNOWN_MEMBER_ID` while the group has members; the first partition's error.
     pub async fn commit_offsets(&self, group_id: &str, offsets: &BTreeMap<String, BTreeMap<i32, i64>>) -> Result<(), ClientError> {
-        self.with_coordinator(group_id, async |connection| commit_offsets(&connection, group_id, offsets).await).await
+        self.with_coordinator(group_id, async |connection| Committer::NOBODY.commit(&connection, group_id, offsets).await).await
     }
 
     /// Deletes a group without members, with its offsets.
@@ -163,6 +163,11 @@ impl Client {
                 Err(error) => attempts.wait_after(error).await?,
             }
         }
+    }
+
+    /// The group's coordinator, waited for while there is none.
+    pub(crate) async fn coordinator_when_ready(&self, group_id: &str) -> Result<Connection, ClientError> {
+        self.with_coordinator(group_id, async |connection| Ok(connection)).await
     }
 
     async fn coordinator(&self, group_id: &str) -> Result<Connection, ClientError> {
@@ -243,34 +248,47 @@ async fn fetch_offsets(connection: &Connection, group_id: &str) -> Result<GroupO
     Ok(offsets)
 }
 
-async fn commit_offsets(
-    connection: &Connection,
-    group_id: &str,
-    offsets: &BTreeMap<String, BTreeMap<i32, i64>>,
-) -> Result<(), ClientError> {
-    let version = connection.version::<OffsetCommitRequest>()?;
-    let partition = |(partition, offset): (&i32, &i64)| {
-        OffsetCommitRequestPartition::default()
-            .with_partition_index(*partition)
-            .with_committed_offset(*offset)
-            .with_committed_leader_epoch(-1)
-            .with_committed_metadata(Some(text("")))
-    };
-    let topic = |(name, partitions): (&String, &BTreeMap<i32, i64>)| {
-        OffsetCommitRequestTopic::default().with_name(topic_name(name)).with_partitions(partitions.iter().map(partition).collect())
-    };
-    let request = OffsetCommitRequest::default()
-        .with_group_id(named(group_id))
-        .with_generation_id_or_member_epoch(-1)
-        .with_topics(offsets.iter().map(topic).collect());
-    let response = connection.request(version, &request).await?;
-    for topic in &response.topics {
-        for partition in &topic.partitions {
-            let what = || format!("committing for group {group_id} in {}-{}", *topic.name, partition.partition_index);
-            ClientError::check(what, partition.error_code, None)?;
+/// Who commits.
+pub(crate) struct Committer<'a> {
+    pub(crate) member_id: &'a str,
+    pub(crate) generation: i32,
+}
+
+impl Committer<'_> {
+    /// Somebody outside the group.
+    const NOBODY: Self = Self { member_id: "", generation: -1 };
+
+    pub(crate) async fn commit(
+        &self,
+        connection: &Connection,
+        group_id: &str,
+        offsets: &BTreeMap<String, BTreeMap<i32, i64>>,
+    ) -> Result<(), ClientError> {
+        let version = connection.version::<OffsetCommitRequest>()?;
+        let partition = |(partition, offset): (&i32, &i64)| {
+            OffsetCommitRequestPartition::default()
+                .with_partition_index(*partition)
+                .with_committed_offset(*offset)
+                .with_committed_leader_epoch(-1)
+                .with_committed_metadata(Some(text("")))
+        };
+        let topic = |(name, partitions): (&String, &BTreeMap<i32, i64>)| {
+            OffsetCommitRequestTopic::default().with_name(topic_name(name)).with_partitions(partitions.iter().map(partition).collect())
+        };
+        let request = OffsetCommitRequest::default()
+            .with_group_id(named(group_id))
+            .with_member_id(text(self.member_id))
+            .with_generation_id_or_member_epoch(self.generation)
+            .with_topics(offsets.iter().map(topic).collect());
+        let response = connection.request(version, &request).await?;
+        for topic in &response.topics {
+            for partition in &topic.partitions {
+                let what = || format!("committing for group {group_id} in {}-{}", *topic.name, partition.partition_index);
+                ClientError::check(what, partition.error_code, None)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 impl From<ConsumerGroup> for GroupDescription {
@@ -316,13 +334,11 @@ impl From<ClassicGroup> for GroupDescription {
 
 /// What a classic consumer got from its leader: of Kafka's `ConsumerProtocolAssignment` the version and the partitions, which are the
 /// same in every version. Any member may have written it, so no count in it is believed before its bytes are there.
-fn read_assignment(mut bytes: Bytes) -> Option<BTreeMap<String, Vec<i32>>> {
+pub(crate) fn read_assignment(mut bytes: Bytes) -> Option<BTreeMap<String, Vec<i32>>> {
     bytes.try_get_i16().ok()?;
     let mut assignment = BTreeMap::new();
     for _ in 0..bytes.try_get_i32().ok()? {
-        let length = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
-        let name = bytes.get(..length).and_then(|name| std::str::from_utf8(name).ok())?.to_owned();
-        bytes.advance(length);
+        let name = read_string(&mut bytes)?;
         let mut partitions = Vec::new();
         for _ in 0..bytes.try_get_i32().ok()? {
             partitions.push(bytes.try_get_i32().ok()?);
@@ -332,8 +348,25 @@ fn read_assignment(mut bytes: Bytes) -> Option<BTreeMap<String, Vec<i32>>> {
     Some(assignment)
 }
 
+/// The topics of a classic consumer's metadata, of Kafka's `ConsumerProtocolSubscription`.
+pub(crate) fn read_topics(mut bytes: Bytes) -> Option<Vec<String>> {
+    bytes.try_get_i16().ok()?;
+    let mut topics = Vec::new();
+    for _ in 0..bytes.try_get_i32().ok()? {
+        topics.push(read_string(&mut bytes)?);
+    }
+    Some(topics)
+}
+
+fn read_string(bytes: &mut Bytes) -> Option<String> {
+    let length = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
+    let text = bytes.get(..length).and_then(|text| std::str::from_utf8(text).ok())?.to_owned();
+    bytes.advance(length);
+    Some(text)
+}
+
 /// `group_id` as the protocol carries it.
-fn named(group_id: &str) -> GroupId {
+pub(crate) fn named(group_id: &str) -> GroupId {
     GroupId(text(group_id))
 }
 
