@@ -130,6 +130,21 @@ impl Client {
         Err(first_error.expect("there is at least one bootstrap address"))
     }
 
+    /// A connection to every broker.
+    pub(crate) async fn all_connections(&self) -> Result<Vec<Connection>, ClientError> {
+        let response = self.request_metadata(None).await?;
+        let mut connections = Vec::with_capacity(response.brokers.len());
+        for broker in &response.brokers {
+            connections.push(self.connection_to(&address(&broker.host, broker.port)).await?);
+        }
+        Ok(connections)
+    }
+
+    /// A connection to the broker at `address`.
+    pub(crate) async fn connection_to(&self, address: &str) -> Result<Connection, ClientError> {
+        self.shared.known.lock().await.connection(address, &self.shared.options.connection).await
+    }
+
     /// A connection to the leader of a partition, the topic's description, and the leader's epoch.
     ///
     /// # Errors

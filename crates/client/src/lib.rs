@@ -1,7 +1,7 @@
-//! A small Kafka client for the command line, for tests and for simulation: connections, metadata, a producer, a consumer of assigned
-//! partitions, and the administration of topics. It speaks to any Kafka broker and knows nothing of this one's inside.
+//! A small Kafka client for the command line, for tests and for simulation: connections, metadata, a producer, consumers of
+//! assigned partitions and of a group's, and the administration of topics and groups. It speaks to any Kafka broker and knows nothing of this one's inside.
 //!
-//! [`Client`] finds brokers and leaders. [`Producer`] and [`Consumer`] are made from it; administration is on it.
+//! [`Client`] finds brokers and leaders. [`Producer`], [`Consumer`] and [`GroupConsumer`] are made from it; administration is on it.
 
 mod admin;
 mod alter;
@@ -9,6 +9,8 @@ mod client;
 mod connection;
 mod consumer;
 mod error;
+mod group_consumer;
+mod groups;
 mod partitioner;
 mod producer;
 mod retry;
@@ -19,6 +21,8 @@ pub use client::{Client, ClientOptions, PartitionMetadata, TopicMetadata};
 pub use connection::{Answer, Connection, ConnectionOptions};
 pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, OutOfRange};
 pub use error::ClientError;
+pub use group_consumer::GroupConsumer;
+pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember, GroupOffsets};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Acks, Delivery, Producer, ProducerOptions, ProducerRecord, RecordMetadata};
 pub use protocol::ErrorCode;

@@ -35,6 +35,9 @@ enum Command {
     /// Create, list, describe, alter and delete topics
     #[command(subcommand)]
     Topic(commands::topic::Command),
+    /// List, describe, reset and delete consumer groups
+    #[command(subcommand)]
+    Group(commands::group::Command),
     /// Write lines from standard input or a file into a topic
     Produce(commands::produce::Arguments),
     /// Read a topic's records to standard output
@@ -190,6 +193,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Wal(command) => commands::forgive_closed_pipe(commands::wal::run(command)),
         Command::Topic(command) => commands::block_on(commands::topic::run(command)),
+        Command::Group(command) => commands::block_on(commands::group::run(command)),
         Command::Produce(arguments) => commands::block_on(commands::produce::run(arguments)),
         Command::Consume(arguments) => commands::block_on(commands::consume::run(arguments)),
         Command::Segment(command) => commands::block_on(commands::segment::run(command)),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use client::{Consumer, ConsumerOptions};
+use client::{Consumer, ConsumerOptions, ConsumerRecord, GroupConsumer, OffsetSpec, OutOfRange};
 
 use super::WrongUse;
 use super::position::{Bounds, Position};
@@ -28,6 +28,10 @@ pub(crate) struct Arguments {
     /// Go on waiting for new records
     #[arg(long)]
     follow: bool,
+    /// Read as a member of this consumer group: its partitions, from what it has committed (--from says where else), and commit what
+    /// was printed
+    #[arg(long, value_name = "GROUP", conflicts_with_all = ["only", "until"])]
+    group: Option<String>,
     /// End after this many records
     #[arg(long, visible_alias = "max", value_name = "N")]
     max_records: Option<u64>,
@@ -64,6 +68,10 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    fn writer(self, columns: Columns) -> RecordWriter {
+        RecordWriter { topic: self.topic, format: self.format, columns, key_separator: self.key_separator, null: self.null }
+    }
+
     fn columns(&self) -> Columns {
         Columns {
             partition: self.partitions || self.long,
@@ -87,6 +95,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         only => only.to_vec(),
     };
     let bounds = Bounds::ask(&client, &arguments.topic, &partitions).await?;
+    if let Some(group) = arguments.group.clone() {
+        let ends = if arguments.follow { None } else { Some(Position::End.resolve(&client, &arguments.topic, &bounds).await?) };
+        let (start, out_of_range) = where_nothing_is_committed(arguments.from)?;
+        let options = ConsumerOptions { out_of_range, ..ConsumerOptions::default() };
+        let member = GroupConsumer::join(client, &group, &arguments.topic, start, options).await?;
+        let max = arguments.max_records.unwrap_or(u64::MAX);
+        return copy_as_member(member, ends.as_ref(), max, &arguments.writer(columns)).await;
+    }
     let starts = arguments.from.resolve(&client, &arguments.topic, &bounds).await?;
     if matches!(arguments.from, Position::Offset(_)) {
         check_starts(&arguments.topic, &starts, &bounds)?;
@@ -104,14 +120,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         }
     };
     let consumer = Consumer::at(client, &arguments.topic, starts, ConsumerOptions::default());
-    let writer = RecordWriter {
-        topic: arguments.topic,
-        format: arguments.format,
-        columns,
-        key_separator: arguments.key_separator,
-        null: arguments.null,
-    };
-    copy(consumer, &ends, arguments.max_records.unwrap_or(u64::MAX), &writer).await
+    let max = arguments.max_records.unwrap_or(u64::MAX);
+    copy(consumer, &ends, max, &arguments.writer(columns)).await
+}
+
+/// Where a group begins a partition, and where it goes on when what it committed is deleted.
+fn where_nothing_is_committed(from: Position) -> Result<(OffsetSpec, OutOfRange), WrongUse> {
+    match from {
+        Position::Beginning => Ok((OffsetSpec::Earliest, OutOfRange::Earliest)),
+        Position::End => Ok((OffsetSpec::Latest, OutOfRange::Latest)),
+        Position::Time(time) => Ok((OffsetSpec::Timestamp(time), OutOfRange::Earliest)),
+        Position::Offset(_) | Position::Last(_) => {
+            Err(WrongUse("with --group, --from is beginning, end or @TIME; `siltstone group reset` sets a group's offsets".to_owned()))
+        }
+    }
 }
 
 /// An offset that a partition does not have would end the command in the middle, or never.
@@ -153,5 +175,50 @@ async fn copy(mut consumer: Consumer, ends: &BTreeMap<i32, i64>, max: u64, write
         }
     }
     out.flush()?;
+    Ok(())
+}
+
+/// The same as a member of a group, which commits what was written. Ends too when it is interrupted, and leaves the group in any case.
+async fn copy_as_member(mut member: GroupConsumer, ends: Option<&BTreeMap<i32, i64>>, max: u64, writer: &RecordWriter) -> Result<()> {
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut left = max;
+    let outcome = loop {
+        let is_there = |(partition, position): (&i32, &i64)| ends.and_then(|ends| ends.get(partition)).is_some_and(|end| end <= position);
+        if left == 0 || ends.is_some() && member.positions().iter().all(is_there) {
+            break Ok(());
+        }
+        let records = tokio::select! {
+            polled = member.poll() => match polled {
+                Ok(records) => records,
+                Err(error) => break Err(error.into()),
+            },
+            _ = &mut interrupted => break Ok(()),
+        };
+        if let Err(error) = write_and_commit(&mut member, &records, &mut left, writer).await {
+            break Err(error);
+        }
+    };
+    let gone = member.leave().await;
+    outcome.and(gone.map_err(Into::into))
+}
+
+/// Writes `records`, at most `left` of them, and commits what was written.
+async fn write_and_commit(member: &mut GroupConsumer, records: &[ConsumerRecord], left: &mut u64, writer: &RecordWriter) -> Result<()> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let taken = &records[..records.len().min(usize::try_from(*left).unwrap_or(usize::MAX))];
+    let mut out = io::BufWriter::with_capacity(1 << 20, io::stdout().lock());
+    taken.iter().try_for_each(|record| writer.write(&mut out, record))?;
+    out.flush()?;
+    drop(out);
+    *left -= taken.len() as u64;
+    // What was polled ends behind control batches and gaps, which the last record does not.
+    let offsets = if taken.len() == records.len() {
+        member.positions().clone()
+    } else {
+        taken.iter().map(|record| (record.partition, record.offset + 1)).collect()
+    };
+    member.commit(&offsets).await?;
     Ok(())
 }

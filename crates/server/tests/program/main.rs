@@ -5,6 +5,7 @@ mod cli;
 mod connections;
 mod crash;
 mod faults;
+mod groups;
 mod harness;
 mod inspect;
 mod records;
