@@ -161,10 +161,13 @@ fn a_session_that_ends_leaves_its_slots_as_they_are() {
     assert_eq!(world.image.slots[&SLOT()], SlotOwner { broker: BrokerId(2), epoch: SlotEpoch(2) });
 }
 
+/// Rows to save, and the rows that there are afterwards.
+type Save<'a> = (&'a [(&'a str, Option<&'a str>)], &'a [(&'a str, &'a str)]);
+
 #[test]
 fn a_save_puts_and_removes_rows_and_the_last_value_of_a_key_counts() {
     let mut world = World::with_slot();
-    let saves: [(&[(&str, Option<&str>)], &[(&str, &str)]); 5] = [
+    let saves: [Save<'_>; 5] = [
         (&[("b", Some("1")), ("a", Some("1")), ("c", Some(""))], &[("a", "1"), ("b", "1"), ("c", "")]),
         (&[("a", None), ("z", None)], &[("b", "1"), ("c", "")]),
         (&[("b", Some("2")), ("b", Some("3")), ("c", None), ("c", Some("3"))], &[("b", "3"), ("c", "3")]),
