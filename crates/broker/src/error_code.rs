@@ -192,7 +192,7 @@ pub(crate) fn group(error: &GroupError) -> ErrorCode {
         GroupError::MemberIdRequired { .. } => ErrorCode::MemberIdRequired,
         GroupError::FencedInstanceId(_) => ErrorCode::FencedInstanceId,
         GroupError::UnreleasedInstanceId(_) => ErrorCode::UnreleasedInstanceId,
-        GroupError::GroupMaxSizeReached { .. } => ErrorCode::GroupMaxSizeReached,
+        GroupError::GroupMaxSizeReached { .. } | GroupError::GroupTooLarge { .. } => ErrorCode::GroupMaxSizeReached,
         GroupError::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
         GroupError::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
         GroupError::InvalidGroupId => ErrorCode::InvalidGroupId,

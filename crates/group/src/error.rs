@@ -36,6 +36,12 @@ pub enum GroupError {
         /// How many it may have.
         limit: usize,
     },
+    /// The group's members would take more memory than a group may.
+    #[error("The members' metadata and assignments would exceed the {limit} bytes that a group may have.")]
+    GroupTooLarge {
+        /// How many bytes it may have.
+        limit: usize,
+    },
     /// The member shares no protocol with the group's others, or names none.
     #[error("The group member's supported protocols are incompatible with those of existing members.")]
     InconsistentGroupProtocol,

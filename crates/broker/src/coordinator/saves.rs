@@ -9,6 +9,9 @@ use metadata_api::{MAX_SAVE_BYTES, row_bytes};
 
 use super::call::Held;
 
+/// Rows go into one save up to this, so that a save is one entry of metadata's journal. A larger row goes alone.
+const SAVE_BYTES: usize = 512 << 10;
+
 /// One save's rows.
 pub(super) type Rows = Vec<(Bytes, Option<Bytes>)>;
 
@@ -51,7 +54,7 @@ impl Gathered {
     /// Takes all of it: saves, in the order in which they must be made, and who is answered after the last of them.
     pub(super) fn take(&mut self) -> (Vec<Rows>, Vec<Held>) {
         let Self { rows, held, .. } = mem::take(self);
-        (split(rows, MAX_SAVE_BYTES), held)
+        (split(rows, SAVE_BYTES), held)
     }
 }
 

@@ -366,16 +366,19 @@ async fn the_coordinator_of_a_group_is_whoever_has_its_slot() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_to_be_saved_harms_no_other_group() {
+async fn a_group_that_grows_too_large_is_refused_and_harms_no_other_group() {
     let broker = broker().await;
     broker.create_topic("events", 1, &[]).await;
     let mut peer = broker.connect().await;
     assert_eq!(committed(&mut peer, NEIGHBOUR, &[("events", 0, 41)]).await, [ErrorCode::None]);
 
-    let joined = peer.ask(3, &join(GROUP, "", Bytes::from(vec![7; 600 << 10]))).await;
+    let joined = peer.ask(3, &join(GROUP, "", Bytes::from(vec![7; 5 << 20]))).await;
     assert_eq!(joined.error_code, 0);
     let synced = peer.ask(3, &sync(joined.generation_id, &joined.member_id, &[(&joined.member_id, "all")])).await;
-    assert_ne!(synced.error_code, 0);
+    assert_eq!(synced.error_code, 0, "a large group is one row");
+    let refused = peer.ask(3, &join(GROUP, "", Bytes::from(vec![7; 4 << 20]))).await;
+    assert_eq!(refused.error_code, ErrorCode::GroupMaxSizeReached.code());
+    assert_eq!(heartbeat(&mut peer, joined.generation_id, &joined.member_id).await, ErrorCode::None);
     assert_eq!(fetched(&mut peer, NEIGHBOUR, "events", 0).await.0, 41);
     assert_eq!(committed(&mut peer, NEIGHBOUR, &[("events", 0, 42)]).await, [ErrorCode::None]);
 

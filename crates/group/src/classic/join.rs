@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::member::{Member, Waiter, rebalance_timeout};
-use super::{ClassicGroup, State, fenced};
+use super::member::{Member, Waiter, protocol_bytes, rebalance_timeout};
+use super::{ClassicGroup, MAX_GROUP_BYTES, State, fenced};
 use crate::deadlines::Timer;
 use crate::effects::Context;
 use crate::{Answer, GroupError, JoinRequest, Joined, Ticket};
@@ -19,6 +19,8 @@ impl ClassicGroup {
             self.stop_expecting(&request.member_id, cx);
             self.drop_member(&request.member_id, cx);
             Err(GroupError::GroupMaxSizeReached { limit: cx.options.max_size })
+        } else if !self.has_bytes_for(&request) {
+            Err(GroupError::GroupTooLarge { limit: MAX_GROUP_BYTES })
         } else if !self.supports(&request.protocol_type, &request.protocols) {
             Err(GroupError::InconsistentGroupProtocol)
         } else if request.member_id.is_empty() {
@@ -45,6 +47,11 @@ impl ClassicGroup {
             State::Preparing(_) => member.is_some_and(|member| member.join.is_waiting()) || self.joining < limit,
             State::Completing | State::Stable => member.is_some() || self.members.len() < limit,
         }
+    }
+
+    fn has_bytes_for(&self, request: &JoinRequest) -> bool {
+        let former = self.members.get(request.member_id.as_str()).map_or(0, Member::bytes);
+        self.bytes - former + protocol_bytes(&request.protocols) <= MAX_GROUP_BYTES
     }
 
     fn join_new(&mut self, ticket: Ticket, request: JoinRequest, cx: &mut Context<'_>) -> Result<Option<Joined>, GroupError> {
@@ -103,6 +110,7 @@ impl ClassicGroup {
         member.session_timeout_ms = request.session_timeout_ms;
         member.join = Waiter::on(ticket);
         let former = std::mem::replace(&mut member.protocols, request.protocols);
+        self.bytes = self.bytes + protocol_bytes(&member.protocols) - protocol_bytes(&former);
         self.uncount_protocols(&former);
         self.joining += 1;
     }

@@ -5,6 +5,9 @@ use bytes::Bytes;
 use crate::effects::Context;
 use crate::{Answer, GroupError, JoinRequest, Joined, Protocol, Synced, Ticket};
 
+/// Counted for a member besides what its client chose: id, timeouts, places in maps.
+const MEMBER_OVERHEAD: usize = 200;
+
 /// Somebody who joined, or is about to.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -60,6 +63,12 @@ impl Member {
         }
     }
 
+    /// What it takes in memory and, as a row, in metadata, roughly: everything in it that a client chooses the length of.
+    pub(super) fn bytes(&self) -> usize {
+        let names = self.client_id.len() + self.instance_id.as_ref().map_or(0, String::len);
+        names + protocol_bytes(&self.protocols) + self.assignment.len() + MEMBER_OVERHEAD
+    }
+
     /// What the member said for `protocol`.
     pub(super) fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.protocols.iter().find(|offered| offered.name == protocol);
@@ -92,6 +101,11 @@ impl Member {
             None => false,
         }
     }
+}
+
+/// What protocols count for.
+pub(super) fn protocol_bytes(protocols: &[Protocol]) -> usize {
+    protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
 }
 
 /// JoinGroup 0 has no rebalance timeout: there the session timeout was one.

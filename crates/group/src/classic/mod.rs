@@ -34,6 +34,9 @@ use crate::{CommitRequest, Described, DescribedMember, GroupError, GroupState, H
 /// `protocol_type` of groups of consumers.
 pub(crate) const CONSUMER: &str = "consumer";
 
+/// What a group's members may count for together: they are held in memory, and saved in one row.
+pub(crate) const MAX_GROUP_BYTES: usize = 8 << 20;
+
 /// A classic group, or the empty shell of one that has offsets only.
 #[derive(Debug)]
 pub(crate) struct ClassicGroup {
@@ -58,6 +61,8 @@ pub(crate) struct ClassicGroup {
     offered: HashMap<String, usize>,
     /// How many members wait for the next generation.
     joining: usize,
+    /// What the members count for by [`Member::bytes`].
+    bytes: usize,
     /// The topics of a generation of consumers; `None` if they are not known.
     subscribed: Option<BTreeSet<String>>,
 }
@@ -100,6 +105,7 @@ impl ClassicGroup {
             unsynced: BTreeSet::new(),
             offered: HashMap::new(),
             joining: 0,
+            bytes: 0,
             subscribed: None,
         }
     }
@@ -296,6 +302,7 @@ impl ClassicGroup {
         self.leader.get_or_insert_with(|| id.clone());
         self.joining += usize::from(member.join.is_waiting());
         self.count_protocols(&member.protocols);
+        self.bytes += member.bytes();
         self.members.insert(id, member);
     }
 
@@ -304,6 +311,7 @@ impl ClassicGroup {
         let Some((id, member)) = self.members.remove_entry(member_id) else { return };
         cx.cancel_timer(&self.id, &Timer::Session(id));
         self.uncount_protocols(&member.protocols);
+        self.bytes -= member.bytes();
         self.joining -= usize::from(member.join.is_waiting());
         if let Some(instance_id) = &member.instance_id {
             self.static_members.remove(instance_id);

@@ -1,7 +1,8 @@
 //! How members come, live and go.
 
 use super::harness::{GROUP, Harness, NoTopics, join_as, prompt, protocol, sync_as};
-use crate::{Answer, GroupError, GroupState, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, Options};
+use crate::classic::MAX_GROUP_BYTES;
+use crate::{Answer, GroupError, GroupState, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, Options, Protocol, SyncRequest};
 
 #[test]
 fn a_new_member_comes_back_with_the_id_it_was_given() {
@@ -174,6 +175,39 @@ fn nobody_leaves_a_group_that_does_not_exist() {
     let leaving = LeavingMember { member_id: "a".to_owned(), instance_id: None, reason: None };
     let unnamed = LeaveRequest { group_id: String::new(), members: vec![leaving] };
     assert_eq!(group.coordinator.leave(unnamed, &NoTopics, group.now), Err(GroupError::InvalidGroupId));
+}
+
+/// So much metadata for one protocol.
+fn large(member_id: &str, fresh_id: &str, bytes: usize) -> JoinRequest {
+    let protocols = vec![Protocol { name: "range".to_owned(), metadata: vec![0; bytes].into() }];
+    JoinRequest { protocols, fresh_id: fresh_id.to_owned(), ..join_as(member_id) }
+}
+
+#[test]
+fn members_together_take_no_more_bytes_than_a_group_may() {
+    let mut group = Harness::new(prompt());
+    let half = MAX_GROUP_BYTES / 2 - 1000;
+    let first = group.join(large("", "a", half));
+    let first = group.joined(first).member_id;
+    let second = group.join(large("", "b", half));
+    let third = group.join(large("", "c", 2000));
+    assert_eq!(group.join_error(third), GroupError::GroupTooLarge { limit: MAX_GROUP_BYTES });
+    let again = group.join(large(&first, "", half));
+    let (leader, other) = (group.joined(again), group.joined(second));
+    let too_much = vec![(other.member_id.clone(), vec![0; 2000].into())];
+    let follower = group.sync(sync_as(&other.member_id, leader.generation));
+    let sync = group.sync(SyncRequest { assignments: too_much, ..sync_as(&first, leader.generation) });
+    for refused in [sync, follower] {
+        assert_eq!(group.sync_error(refused), GroupError::GroupTooLarge { limit: MAX_GROUP_BYTES });
+    }
+    assert_eq!(group.state(), GroupState::PreparingRebalance);
+    // A member with less to say makes room for others.
+    let less = group.join(large(&first, "", 10));
+    let unchanged = group.join(large(&other.member_id, "", half));
+    let generation = group.joined(less).generation;
+    assert_eq!(group.joined(unchanged).generation, generation);
+    let fourth = group.join(large("", "d", half));
+    assert_eq!(group.answer(fourth), None, "it waits for the others");
 }
 
 #[test]
