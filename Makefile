@@ -12,7 +12,7 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run check test crash clients kafka-tools differential fuzz perf
+.PHONY: help setup build run check test crash clients compat kafka-tools differential fuzz perf
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ crash: setup ## kill -9 a broker under load ROUNDS times (200) and compare what 
 
 clients: build ## new and old clients write and read a file of 100,000 lines; CLIENTS="kcat …" for some
 	@tests/clients/run $(PROGRAM) $(CLIENTS)
+
+compat: build ## programs as Kafka's users have them, groups included, unchanged against this broker; PROGRAMS="kafka-go …" for some
+	@tests/compat/run $(PROGRAM) $(PROGRAMS)
 
 kafka-tools: build ## Kafka's administrative tools against Apache Kafka and against this broker, outputs compared; VERSIONS="4.3.1 …"
 	@tests/kafka-tools/run $(PROGRAM) $(VERSIONS)

@@ -1,22 +1,8 @@
-# Sourced by run and record: programs and brokers on ports of the loopback, with their data below $work, stopped when the script ends.
+# Sourced by run and record: what they need beside the brokers of ../brokers.sh.
+. ../brokers.sh
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/siltstone/differential
 libraries=$cache/kafka-4.3.1
 export CARGO_TARGET_DIR=$cache/target
-work=$(mktemp -d)
-children=()
-
-stop_children() {
-  local child
-  for child in ${children[@]+"${children[@]}"}; do kill "$child" 2> /dev/null || true; done
-  for child in ${children[@]+"${children[@]}"}; do wait "$child" 2> /dev/null || true; done
-  children=()
-}
-finish() {
-  stop_children
-  rm -rf "$work"
-}
-trap finish EXIT
-
 # need PROGRAM…: says what of these a machine lacks, and ends.
 need() {
   local lacking=() name
@@ -41,46 +27,8 @@ fetch_kafka() {
   mv "$libraries.part" "$libraries"
 }
 
-# A port that nobody listens on, below those that connections are given.
-free_port() {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || { echo "$port"; return; }
-  done
-}
-
-# await CHILD LOG COMMAND…: until the command succeeds, for a minute, or says what the child logged.
-await() {
-  local child=$1 log=$2
-  shift 2
-  for _ in $(seq 600); do
-    ! "$@" 2> /dev/null || return 0
-    kill -0 "$child" 2> /dev/null || break
-    sleep 0.1
-  done
-  echo "differential: what should run does not:" >&2
-  tail -n 20 "$log" >&2
-  return 1
-}
-listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1"); }
-
 # Recordings grow old, and what they say was written does too: by Kafka's default it would be gone after a week.
 retention=(log.retention.ms=-1)
-
-# start_siltstone PROGRAM [SETTING…]: an empty broker; sets siltstone to its address.
-start_siltstone() {
-  local program=$1 dir=$work/siltstone-$RANDOM port setting settings=()
-  shift
-  port=$(free_port)
-  for setting in metadata.listen=127.0.0.1:0 "${retention[@]}" "$@"; do settings+=(--set "$setting"); done
-  "$program" serve --data-dir "$dir" --listen "PLAINTEXT://127.0.0.1:$port" --http 127.0.0.1:0 "${settings[@]}" \
-    > "$dir.log" 2>&1 &
-  children+=($!)
-  await $! "$dir.log" grep -q "PLAINTEXT://127.0.0.1:$port" "$dir.log"
-  await $! "$dir.log" listens "$port"
-  siltstone=127.0.0.1:$port
-}
 
 # start_kafka: an empty broker, its own controller, with the id that Siltstone has; sets kafka to its address.
 start_kafka() {
