@@ -67,10 +67,12 @@ kafka_tools_run() {
   groups --delete --group "$group" | grep -q successful || { echo "--delete"; return 1; }
   ! groups --list | grep -qx "$group" || { echo "--list with the group that was deleted"; return 1; }
 
-  # The programs with which Kafka's own system tests look at a cluster.
+  # The programs with which Kafka's own system tests look at a cluster. This one wants topics of its own, one of which it calls newtopic.
   compatible() {
-    jvm "$version" $tools.ClientCompatibilityTest --bootstrap-server "$BOOTSTRAP" --num-cluster-nodes 1 --topic "$topic" \
-      --offsets-for-times-supported true --cluster-id-supported true --expect-record-too-large-exception true --create-topics-supported true \
+    local topics=(jvm "$version" $tools.TopicCommand --bootstrap-server "$BOOTSTRAP")
+    "${topics[@]}" --delete --if-exists --topic newtopic > /dev/null || return
+    jvm "$version" $tools.ClientCompatibilityTest --bootstrap-server "$BOOTSTRAP" --num-cluster-nodes 1 --topic "$topic-acls-$1" \
+      --offsets-for-times-supported true --cluster-id-supported true --expect-record-too-large-exception false --create-topics-supported true \
       --describe-acls-supported "$1" --describe-configs-supported true --idempotent-producer-supported true > "$lines.compatibility" 2>&1
   }
   # With or without access control lists.
