@@ -3,6 +3,7 @@
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/siltstone/differential
 libraries=$cache/kafka-4.3.1
 export CARGO_TARGET_DIR=$cache/target
+
 # need PROGRAM…: says what of these a machine lacks, and ends.
 need() {
   local lacking=() name
