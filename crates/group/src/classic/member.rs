@@ -63,10 +63,10 @@ impl Member {
         }
     }
 
-    /// What it takes in memory and, as a row, in metadata, roughly: everything in it that a client chooses the length of.
+    /// What it takes in memory and, as a row, in metadata, roughly: everything in it that its client chooses the length of.
     pub(super) fn bytes(&self) -> usize {
         let names = self.client_id.len() + self.instance_id.as_ref().map_or(0, String::len);
-        names + protocol_bytes(&self.protocols) + self.assignment.len() + MEMBER_OVERHEAD
+        names + protocol_bytes(&self.protocols) + MEMBER_OVERHEAD
     }
 
     /// What the member said for `protocol`.

@@ -34,7 +34,7 @@ use crate::{CommitRequest, Described, DescribedMember, GroupError, GroupState, H
 /// `protocol_type` of groups of consumers.
 pub(crate) const CONSUMER: &str = "consumer";
 
-/// What a group's members may count for together: they are held in memory, and saved in one row.
+/// What a group's members may count for together, with what they are assigned: they are held in memory, and saved in one row.
 pub(crate) const MAX_GROUP_BYTES: usize = 8 << 20;
 
 /// A classic group, or the empty shell of one that has offsets only.

@@ -44,16 +44,14 @@ impl ClassicGroup {
 
     /// The group is stable: saved as it is now, and everybody who waits gets its part.
     fn assign(&mut self, mut assignments: HashMap<String, bytes::Bytes>, cx: &mut Context<'_>) {
-        let former: usize = self.members.values().map(|member| member.assignment.len()).sum();
         let assigned: usize = self.members.keys().filter_map(|id| assignments.get(id.as_ref())).map(bytes::Bytes::len).sum();
-        if MAX_GROUP_BYTES < self.bytes - former + assigned {
+        if MAX_GROUP_BYTES < self.bytes + assigned {
             for member in self.members.values_mut() {
                 member.answer_sync(Err(GroupError::GroupTooLarge { limit: MAX_GROUP_BYTES }), cx);
             }
             self.prepare_rebalance(cx);
             return;
         }
-        self.bytes = self.bytes - former + assigned;
         for (id, member) in &mut self.members {
             member.assignment = assignments.remove(id.as_ref()).unwrap_or_default();
         }

@@ -210,6 +210,24 @@ fn members_together_take_no_more_bytes_than_a_group_may() {
     assert_eq!(group.answer(fourth), None, "it waits for the others");
 }
 
+/// What a group has room for does not shrink with its rebalances, also with those that end before the leader has assigned.
+#[test]
+fn an_assignment_that_is_given_up_takes_no_room() {
+    let mut group = Harness::new(prompt());
+    let first = group.join(join_as(""));
+    let first = group.joined(first).member_id;
+    for round in 0..3 {
+        let leader = group.join(large(&first, "", round));
+        let generation = group.joined(leader).generation;
+        let large_part = vec![(first.clone(), vec![0; MAX_GROUP_BYTES / 2].into())];
+        let sync = group.sync(SyncRequest { assignments: large_part, ..sync_as(&first, generation) });
+        assert_eq!(group.synced(sync).assignment.len(), MAX_GROUP_BYTES / 2, "round {round}");
+        // The next generation ends before it is assigned.
+        let again = group.join(large(&first, "", 100 + round));
+        group.joined(again);
+    }
+}
+
 #[test]
 fn who_is_gone_is_not_answered_and_counts_as_a_member_until_its_session_ends() {
     let mut group = Harness::new(prompt());
