@@ -30,6 +30,8 @@ pub struct Coordinator {
     waiting: HashSet<Ticket>,
     /// When offsets are looked through for those that are past their time.
     next_cleanup: Option<Moment>,
+    /// Groups that are still to be looked through since it last was that time.
+    to_clean_up: Vec<Arc<str>>,
     shared: Shared,
 }
 
@@ -51,7 +53,7 @@ impl Coordinator {
     /// No groups yet.
     pub fn new(options: Options) -> Self {
         let shared = Shared { options, timers: Deadlines::default(), effects: Effects::default() };
-        Self { groups: HashMap::new(), waiting: HashSet::new(), next_cleanup: None, shared }
+        Self { groups: HashMap::new(), waiting: HashSet::new(), next_cleanup: None, to_clean_up: Vec::new(), shared }
     }
 
     /// What another coordinator saved: for every key its last value, in any order. Sessions of members begin anew.
@@ -92,12 +94,16 @@ impl Coordinator {
 
     /// When [`Coordinator::expire`] wants to be called. It may come too early, never too late.
     pub fn next_deadline(&self) -> Option<Moment> {
+        if !self.to_clean_up.is_empty() {
+            return Some(Moment(0));
+        }
         [self.shared.timers.next(), self.next_cleanup].into_iter().flatten().min()
     }
 
-    /// Does what is due: sessions, rebalances, offsets that nobody needs.
+    /// Does one thing that is due, in one group: a session, a rebalance, offsets that nobody needs. More may be due afterwards: what is
+    /// saved at once stays small however many groups' time has come.
     pub fn expire(&mut self, topics: &dyn Topics, now: Now) {
-        while let Some((group_id, timer)) = self.shared.timers.pop(now.moment) {
+        if let Some((group_id, timer)) = self.shared.timers.pop(now.moment) {
             if let Some(entry) = self.groups.get_mut(&group_id) {
                 match &mut entry.group {
                     Group::Classic(group) => group.on_timer(&timer, &mut self.shared.context(now)),
@@ -107,25 +113,23 @@ impl Coordinator {
                     }
                 }
             }
+            return;
         }
         if self.next_cleanup.is_some_and(|at| at <= now.moment) {
             self.next_cleanup = Some(now.moment + self.shared.options.offsets_retention_check_interval_ms);
-            self.clean_up(now);
+            self.to_clean_up = self.groups.keys().cloned().collect();
+        }
+        if let Some(group_id) = self.to_clean_up.pop() {
+            self.clean_up(&group_id, now);
         }
     }
 
-    /// Ends offsets that are past their time, and groups that have nothing then.
-    fn clean_up(&mut self, now: Now) {
-        let cx = &mut self.shared.context(now);
-        let mut gone = Vec::new();
-        for (group_id, Entry { group, offsets }) in &mut self.groups {
-            offsets.expire(group_id, |topic, committed| group.retained_since(topic, committed), cx);
-            if offsets.is_empty() && group.is_empty() {
-                gone.push(group_id.clone());
-            }
-        }
-        for group_id in gone {
-            self.remove(&group_id, now);
+    /// Ends offsets of the group that are past their time, and the group if it has nothing then.
+    fn clean_up(&mut self, group_id: &str, now: Now) {
+        let Some(Entry { group, offsets }) = self.groups.get_mut(group_id) else { return };
+        offsets.expire(group_id, |topic, committed| group.retained_since(topic, committed), &mut self.shared.context(now));
+        if offsets.is_empty() && group.is_empty() {
+            self.remove(group_id, now);
         }
     }
 

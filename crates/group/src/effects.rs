@@ -10,7 +10,7 @@ pub struct Ticket(pub u64);
 /// What the driver has to do after a call: save the rows, and when they are durable give out the call's own result and the answers.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Effects {
-    /// What to save, in this order: of two rows with one key the later counts.
+    /// What to save: of two rows with one key the later counts. All but those that [stand alone](Row::stands_alone) go into one save.
     pub rows: Vec<Row>,
     /// Whom to answer.
     pub answers: Vec<(Ticket, Answer)>,

@@ -15,6 +15,14 @@ pub struct Row {
     pub value: Option<Bytes>,
 }
 
+impl Row {
+    /// Whether it may be saved apart from the other rows of its call. Only a committed offset may: the others of a group say one thing
+    /// together.
+    pub fn stands_alone(&self) -> bool {
+        self.key.first() == Some(&(Kind::Offset as u8))
+    }
+}
+
 /// A row that this version cannot read. The coordinator is not loaded: what it would not know of would be lost.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RowError {

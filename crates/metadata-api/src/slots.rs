@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use types::{BrokerEpoch, BrokerId, CoordinatorSlot, Revision, SaveSequence, SlotEpoch};
 
-/// Most bytes of one save's rows, counted by [`row_bytes`]. A larger one is refused as invalid: the caller splits it. Room for one row
-/// of the largest group; saves of many rows do better to stay below an entry of the journal, 1 MiB.
+/// Most bytes of one save's rows, counted by [`row_bytes`]. A larger one is refused as invalid: the caller splits it. Room for what one
+/// call changes in the largest group; saves of more than one call do better to stay below an entry of the journal, 1 MiB.
 pub const MAX_SAVE_BYTES: usize = 16 << 20;
 
 /// Most bytes of a slot's rows, counted by [`row_bytes`]. A save that would make them more is refused as unavailable: nothing is

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use types::{BrokerEpoch, CoordinatorSlot, SaveSequence, SlotEpoch, Timestamp};
 
 use super::call::{Command, Held, Reply};
-use super::saves::{Gathered, Rows, fits};
+use super::saves::{Gathered, Rows};
 use super::topics::ImageTopics;
 use super::{CoordinatorError, Shared};
 use crate::metrics::GroupCounts;
@@ -202,23 +202,28 @@ impl Serving<'_> {
         self.handle(first)?;
         loop {
             for _ in 0..COMMANDS_PER_SAVE {
+                if self.gathered.is_full() {
+                    break;
+                }
                 let Ok(command) = self.slot.commands.try_recv() else { break };
                 self.handle(command)?;
             }
             self.begin_save();
             self.count();
             let deadline = self.deadline();
+            // Else a save is under way: who asks now waits for it.
+            let has_room = !self.gathered.is_full();
             tokio::select! {
                 saved = saved(&mut self.saving) => {
                     let held = saved?;
                     held.into_iter().for_each(|held| held.release(Ok(())));
                 }
-                command = self.slot.commands.recv() => match command {
+                command = self.slot.commands.recv(), if has_room => match command {
                     Some(command) => self.handle(command)?,
                     // The broker is gone.
                     None => return Err(CoordinatorError::NotAvailable),
                 },
-                () = at(deadline) => self.expire()?,
+                () = at(deadline), if has_room => self.expire()?,
                 changed = images.changed() => {
                     if changed.is_err() {
                         return Err(CoordinatorError::NotAvailable);
@@ -297,11 +302,10 @@ impl Serving<'_> {
     fn collect(&mut self) {
         let Effects { rows, answers } = self.coordinator.take_effects();
         self.is_counted = false;
-        if !rows.iter().all(fits) {
+        if self.gathered.add(rows).is_err() {
             tracing::error!(slot = %self.slot.slot, "a group has more to save than metadata takes at once");
             self.is_unsaveable = true;
         }
-        rows.into_iter().for_each(|row| self.gathered.add(row));
         for (ticket, answer) in answers {
             match (self.waiting.remove(&ticket), answer) {
                 (Some(Waiting::Join(reply)), Answer::Join(result)) => self.hold(Held::new(reply, result)),

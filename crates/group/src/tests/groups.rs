@@ -1,7 +1,8 @@
 //! Groups seen from outside: listed, described, deleted.
 
 use super::harness::{GROUP, Harness, commit_as, join_as, prompt};
-use crate::{CommitRequest, GroupError, GroupState, GroupType, JoinRequest, ListFilter};
+use crate::row::Kind;
+use crate::{CommitRequest, GroupError, GroupState, GroupType, JoinRequest, ListFilter, Options};
 
 fn names(group: &Harness, states: &[&str], types: &[&str]) -> Vec<String> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -59,4 +60,28 @@ fn only_a_group_without_members_is_deleted_and_nothing_stays_of_it() {
     let late = group.join(join_as(&pending));
     assert_eq!(group.join_error(late), GroupError::unknown_member(GROUP, &pending));
     group.pass(60_000);
+}
+
+/// However many groups' time has come, what is saved at once is of one: it has to fit a save.
+#[test]
+fn what_is_due_is_done_one_group_at_a_time() {
+    let mut group = Harness::new(Options { offsets_retention_ms: 60_000, ..prompt() });
+    for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let commit = CommitRequest { group_id: name.to_owned(), ..commit_as("", -1, "orders", 0, 1) };
+        group.commit(commit).unwrap().remove(0).unwrap();
+        assert_eq!(group.saved.len(), at + 1);
+    }
+    group.set_time(group.now.moment + 3_600_000);
+    for left in [2, 1, 0] {
+        assert!(group.coordinator.next_deadline().is_some_and(|at| at <= group.now.moment), "with {left} left to do");
+        group.coordinator.expire(group.topics, group.now);
+        let rows = group.coordinator.take_effects().rows;
+        let keys: Vec<_> = rows.iter().map(|row| Kind::read(row.key.clone()).unwrap()).collect();
+        assert_eq!(keys.iter().filter(|(kind, ..)| *kind == Kind::Offset).count(), 1);
+        assert!(keys.iter().all(|(_, name, _)| *name == keys[0].1));
+        let alone: Vec<_> = rows.iter().filter(|row| row.stands_alone()).collect();
+        assert!(alone.len() == 1 && alone[0].value.is_none());
+        assert_eq!(group.coordinator.list(&ListFilter::default()).len(), left);
+    }
+    assert!(group.coordinator.next_deadline().is_some_and(|at| group.now.moment < at));
 }

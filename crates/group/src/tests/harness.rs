@@ -170,7 +170,7 @@ impl Harness {
         self.set_time(end);
     }
 
-    fn set_time(&mut self, moment: Moment) {
+    pub(super) fn set_time(&mut self, moment: Moment) {
         self.now.wall.0 += (moment.0 - self.now.moment.0) as i64;
         self.now.moment = moment;
     }
