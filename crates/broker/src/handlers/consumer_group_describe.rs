@@ -1,13 +1,11 @@
 //! ConsumerGroupDescribe (KIP-848): consumer groups and their members.
 
-use std::collections::BTreeSet;
-
-use group::{ConsumerDescribed, ConsumerDescribedMember, DescribedPartitions};
+use group::{ConsumerDescribed, ConsumerDescribedMember, Coordinator, DescribedPartitions, Topics};
 use protocol::StrBytes;
 use protocol::messages::consumer_group_describe_response::{Assignment, DescribedGroup, Member, TopicPartitions};
 use protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, TopicName};
 
-use super::group_member::{operations, refused, text};
+use super::group_member::{ask_each, operations, refused, text};
 use crate::broker::Broker;
 use crate::session::RequestContext;
 
@@ -16,22 +14,19 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
-    let mut groups = Vec::new();
-    // A group may have a great many members: once is enough.
-    let named: BTreeSet<_> = request.group_ids.into_iter().collect();
-    for group_id in named {
-        let asked = group_id.to_string();
-        let described =
-            broker.coordinators.ask(&group_id, move |coordinator, topics, _| coordinator.consumer_describe(&asked, topics)).await;
+    let described = ask_each(broker, request.group_ids, |asked| {
+        move |coordinator: &mut Coordinator, topics: &dyn Topics, _| coordinator.consumer_describe(&asked, topics)
+    });
+    let groups = described.await.into_iter().map(|(group_id, described)| {
         let answer = match described {
             Ok(described) => describe(described),
             Err(error) => DescribedGroup::default()
                 .with_error_code(refused(broker, context, &error))
                 .with_error_message(Some(text(error.to_string()))),
         };
-        groups.push(answer.with_group_id(group_id).with_authorized_operations(operations(request.include_authorized_operations)));
-    }
-    ConsumerGroupDescribeResponse::default().with_groups(groups)
+        answer.with_group_id(group_id).with_authorized_operations(operations(request.include_authorized_operations))
+    });
+    ConsumerGroupDescribeResponse::default().with_groups(groups.collect())
 }
 
 fn describe(described: ConsumerDescribed) -> DescribedGroup {

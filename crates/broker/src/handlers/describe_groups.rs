@@ -1,13 +1,11 @@
 //! DescribeGroups: classic groups and their members.
 
-use std::collections::BTreeSet;
-
-use group::{Described, GroupError};
+use group::{Coordinator, Described, GroupError, Topics};
 use protocol::StrBytes;
 use protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
-use super::group_member::{operations, refused, text};
+use super::group_member::{ask_each, operations, refused, text};
 use crate::broker::Broker;
 use crate::coordinator::CoordinatorError;
 use crate::session::RequestContext;
@@ -18,12 +16,9 @@ const NOT_FOUND_SINCE: i16 = 6;
 const DEAD: &str = "Dead";
 
 pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let mut groups = Vec::new();
-    // A group may have a great many members: once is enough.
-    let named: BTreeSet<_> = request.groups.into_iter().collect();
-    for group_id in named {
-        let asked = group_id.to_string();
-        let described = broker.coordinators.ask(&group_id, move |coordinator, _, _| coordinator.describe(&asked)).await;
+    let described =
+        ask_each(broker, request.groups, |asked| move |coordinator: &mut Coordinator, _: &dyn Topics, _| coordinator.describe(&asked));
+    let groups = described.await.into_iter().map(|(group_id, described)| {
         let answer = match described {
             Ok(described) => describe(described),
             Err(CoordinatorError::Group(error @ GroupError::GroupIdNotFound(_))) => {
@@ -37,9 +32,9 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
             }
             Err(error) => DescribedGroup::default().with_error_code(refused(broker, context, &error)),
         };
-        groups.push(answer.with_group_id(group_id).with_authorized_operations(operations(request.include_authorized_operations)));
-    }
-    DescribeGroupsResponse::default().with_groups(groups)
+        answer.with_group_id(group_id).with_authorized_operations(operations(request.include_authorized_operations))
+    });
+    DescribeGroupsResponse::default().with_groups(groups.collect())
 }
 
 fn describe(described: Described) -> DescribedGroup {

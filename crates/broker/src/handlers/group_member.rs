@@ -1,7 +1,12 @@
 //! What the APIs of groups share: who asks, which partitions there are, and how a coordinator's error goes out.
 
-use group::GroupError;
+use std::collections::HashSet;
+use std::ops::Range;
+
+use futures::{StreamExt, stream};
+use group::{Coordinator, GroupError, Now, Topics};
 use metadata_api::ClusterImage;
+use protocol::messages::GroupId;
 use protocol::{ErrorCode, StrBytes};
 use types::TopicId;
 
@@ -54,10 +59,35 @@ pub(crate) fn topic_id(image: &ClusterImage, name: &str) -> TopicId {
     image.topic_named(name).map(|topic| topic.id).unwrap_or_default()
 }
 
-/// Whether a topic has the partition.
-pub(crate) fn exists(image: &ClusterImage, name: &str, partition: i32) -> bool {
-    let partitions = image.topic_named(name).map_or(0, |topic| topic.partitions.len());
-    usize::try_from(partition).is_ok_and(|partition| partition < partitions)
+/// The partitions that a topic has; none if there is no such topic.
+pub(crate) fn partitions(image: &ClusterImage, name: &str) -> Range<i32> {
+    let count = image.topic_named(name).map_or(0, |topic| topic.partitions.len());
+    0..i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// How many groups of one request are asked at the same time: a coordinator that has to be waited for does not keep the others waiting.
+const ASKED_AT_ONCE: usize = 64;
+
+/// Asks for each group once, however often it is named, and answers in the order of the request.
+pub(crate) async fn ask_each<T, F>(
+    broker: &Broker,
+    group_ids: Vec<GroupId>,
+    ask: impl Fn(String) -> F,
+) -> Vec<(GroupId, Result<T, CoordinatorError>)>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Coordinator, &dyn Topics, Now) -> Result<T, GroupError> + Send + 'static,
+{
+    let mut named = HashSet::new();
+    let once: Vec<_> = group_ids.into_iter().filter(|group_id| named.insert(group_id.clone())).collect();
+    let asked = once.into_iter().map(|group_id| {
+        let ask = ask(group_id.to_string());
+        async move {
+            let answer = broker.coordinators.ask(&group_id, ask).await;
+            (group_id, answer)
+        }
+    });
+    stream::iter(asked).buffered(ASKED_AT_ONCE).collect().await
 }
 
 /// What may be done with a group, if the client asked: without an authorizer, everything.

@@ -7,7 +7,7 @@ use protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
-use super::group_member::{counted, exists, outcome, owned, refused, topic_id};
+use super::group_member::{counted, outcome, owned, partitions, refused, topic_id};
 use crate::broker::Broker;
 use crate::session::RequestContext;
 
@@ -37,9 +37,10 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: O
     let topics = request.topics.into_iter().map(|topic| {
         // As many topics came back as went, each with the partitions that exist, in their order.
         let mut results = committed.next().map(|topic| topic.partitions).unwrap_or_default().into_iter();
+        let existing = partitions(&image, &topic.name);
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
-            let code = if !exists(&image, &topic.name, index) {
+            let code = if !existing.contains(&index) {
                 counted(broker, context, ErrorCode::UnknownTopicOrPartition)
             } else if let Some(code) = code {
                 code
@@ -58,8 +59,9 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: O
 
 /// What of a topic is to be committed.
 fn existing(image: &ClusterImage, topic: &OffsetCommitRequestTopic) -> CommitTopic {
-    let partitions = topic.partitions.iter().filter(|partition| exists(image, &topic.name, partition.partition_index));
-    let partitions = partitions.map(|partition| CommitPartition {
+    let existing = partitions(image, &topic.name);
+    let named = topic.partitions.iter().filter(|partition| existing.contains(&partition.partition_index));
+    let partitions = named.map(|partition| CommitPartition {
         partition: partition.partition_index,
         offset: partition.committed_offset,
         leader_epoch: partition.committed_leader_epoch,

@@ -5,15 +5,16 @@ use protocol::ErrorCode;
 use protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
-use super::group_member::{counted, exists, outcome, refused};
+use super::group_member::{counted, outcome, partitions, refused};
 use crate::broker::Broker;
 use crate::session::RequestContext;
 
 pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     let image = broker.image();
     let topics = request.topics.iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|partition| partition.partition_index);
-        (topic.name.to_string(), partitions.filter(|index| exists(&image, &topic.name, *index)).collect())
+        let existing = partitions(&image, &topic.name);
+        let named = topic.partitions.iter().map(|partition| partition.partition_index);
+        (topic.name.to_string(), named.filter(|index| existing.contains(index)).collect())
     });
     let delete = DeleteOffsetsRequest { group_id: request.group_id.to_string(), topics: topics.collect() };
     let deleted = match broker.coordinators.ask(&request.group_id, move |coordinator, _, _| coordinator.delete_offsets(delete)).await {
@@ -23,9 +24,10 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: O
     let topics = request.topics.into_iter().zip(deleted.topics).map(|(topic, deleted)| {
         // Those that exist came back, in their order.
         let mut results = deleted.partitions.into_iter();
+        let existing = partitions(&image, &topic.name);
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
-            let code = if exists(&image, &topic.name, index) {
+            let code = if existing.contains(&index) {
                 outcome(broker, context, &results.next().map_or(Ok(()), |(_, result)| result))
             } else {
                 counted(broker, context, ErrorCode::UnknownTopicOrPartition)

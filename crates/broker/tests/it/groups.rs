@@ -229,6 +229,16 @@ async fn a_group_that_does_not_exist_is_dead_or_from_version_6_on_an_error() {
 }
 
 #[tokio::test]
+async fn groups_are_described_in_the_order_of_the_request_and_each_once() {
+    let broker = broker().await;
+    let mut peer = broker.connect().await;
+    let names = ["b", "a", "b", "c", "a"];
+    let request = DescribeGroupsRequest::default().with_groups(names.map(group).to_vec());
+    let described: Vec<String> = peer.ask(5, &request).await.groups.iter().map(|group| group.group_id.to_string()).collect();
+    assert_eq!(described, ["b", "a", "c"]);
+}
+
+#[tokio::test]
 async fn a_member_must_name_the_protocol_from_version_5_of_sync_on() {
     let broker = broker().await;
     let mut peer = broker.connect().await;
