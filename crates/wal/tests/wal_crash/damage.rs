@@ -62,7 +62,9 @@ pub(crate) fn check_damages() {
     let settings = Settings::from_environment();
     let closed = number("CLOSE", 0) == 1;
     let (image, expected) = Scenario::seen(Path::new(&variable("DIR").unwrap()));
-    let files: Vec<(PathBuf, usize)> = image.files().map(|(path, bytes)| (path.to_owned(), bytes.len())).collect();
+    let wanted = variable("FILE").unwrap_or_default();
+    let files = image.files().filter(|(path, _)| path.to_string_lossy().contains(&wanted));
+    let files: Vec<(PathBuf, usize)> = files.map(|(path, bytes)| (path.to_owned(), bytes.len())).collect();
     let every = number("EVERY", 0);
     let all: u64 = files.iter().map(|(_, len)| 3 * *len as u64 + 1).sum();
     let step = every.max(1);
