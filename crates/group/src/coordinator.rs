@@ -287,6 +287,14 @@ impl Coordinator {
         }
     }
 
+    /// Forgets offsets of topics that went while nobody had the coordinator loaded. `topics` must not be older than the rows.
+    pub fn keep_existing_topics(&mut self, topics: &dyn Topics) {
+        let cx = &mut self.shared.context(Now::default());
+        for (group_id, entry) in &mut self.groups {
+            entry.offsets.keep_existing(group_id, topics, cx);
+        }
+    }
+
     /// DescribeGroups, of one group. A consumer group is [`GroupError::GroupIdNotFound`].
     pub fn describe(&self, group_id: &str) -> Result<Described, GroupError> {
         match self.groups.get(group_id).map(|entry| &entry.group) {

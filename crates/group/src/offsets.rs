@@ -9,7 +9,7 @@ use crate::effects::Context;
 use crate::row::{Kind, Reader, Writer};
 use crate::{
     CommitPartition, CommitRequest, DeleteOffsetsRequest, FetchOffsetsRequest, FetchTopic, FetchedOffsets, FetchedPartition, FetchedTopic,
-    GroupError, PartitionResults, Row, RowError, TopicResults,
+    GroupError, PartitionResults, Row, RowError, TopicResults, Topics,
 };
 
 const VERSION: u8 = 1;
@@ -118,6 +118,16 @@ impl Offsets {
     /// The topic is gone.
     pub(crate) fn delete_topic(&mut self, group_id: &str, topic: &str, cx: &mut Context<'_>) {
         self.remove(group_id, topic, |_, _| true, cx);
+    }
+
+    /// Keeps offsets of topics that exist only. A topic that came again under the name of another is another.
+    pub(crate) fn keep_existing(&mut self, group_id: &str, topics: &dyn Topics, cx: &mut Context<'_>) {
+        let names: Vec<_> = self.topics.keys().cloned().collect();
+        for name in names {
+            let existing = topics.by_name(&name);
+            let is_gone = |_, committed: &Committed| existing.as_ref().is_none_or(|topic| !committed.is_of(topic.id));
+            self.remove(group_id, &name, is_gone, cx);
+        }
     }
 
     /// The group is gone.

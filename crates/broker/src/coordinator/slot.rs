@@ -72,12 +72,12 @@ impl Slot {
             }
             match self.load().await {
                 Ok((ownership, coordinator)) => {
-                    self.is_loaded.store(true, Ordering::Release);
                     let error = self.serve(ownership, coordinator, first).await;
                     self.is_loaded.store(false, Ordering::Release);
                     tracing::info!(slot = %self.slot, "the coordinator ended: {error}");
                 }
                 Err(error) => {
+                    self.is_loaded.store(false, Ordering::Release);
                     first.refuse(error.clone());
                     while let Ok(command) = self.commands.try_recv() {
                         command.refuse(error.clone());
@@ -108,11 +108,15 @@ impl Slot {
             }
         };
         let count = rows.len();
-        let coordinator = Coordinator::load(self.shared.options.clone(), rows, self.now()).map_err(|error| {
+        let mut coordinator = Coordinator::load(self.shared.options.clone(), rows, self.now()).map_err(|error| {
             // Nothing of it is served: what this version does not understand would be lost with the next save.
             tracing::error!(slot = %self.slot, "a coordinator's rows cannot be read: {error}");
             CoordinatorError::NotAvailable
         })?;
+        // From here on the task is told of topics that go; those that are gone by now it finds in the image.
+        self.is_loaded.store(true, Ordering::Release);
+        let image = self.shared.images.borrow().clone();
+        coordinator.keep_existing_topics(&ImageTopics(image));
         tracing::info!(slot = %self.slot, slot_epoch = %ownership.slot_epoch, rows = count, "a coordinator was loaded");
         Ok((ownership, coordinator))
     }
@@ -123,6 +127,12 @@ impl Slot {
         let broker_epoch = broker.ok_or_else(|| MetadataError::Unavailable { detail: "this broker is not registered yet".to_owned() })?;
         let taken = metadata.take_slot(TakeSlot { broker: *id, epoch: broker_epoch, slot: self.slot }).await?;
         let ownership = Ownership { slot: self.slot, broker_epoch, slot_epoch: taken.slot_epoch };
+        // Whatever a row speaks of was there before the slot was taken. Until this broker has heard so much, it cannot tell what is gone.
+        let mut images = images.clone();
+        let heard = tokio::time::timeout(LOADING.budget, images.wait_for(|image| taken.revision <= image.revision));
+        if !heard.await.is_ok_and(|heard| heard.is_ok()) {
+            return Err(MetadataError::Unavailable { detail: "this broker hears nothing of metadata's changes".to_owned() });
+        }
         let mut rows: Vec<Row> = Vec::new();
         loop {
             let after_key = rows.last().map(|row| row.key.clone());

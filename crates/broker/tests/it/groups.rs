@@ -217,6 +217,28 @@ async fn offsets_of_a_deleted_topic_are_gone_also_when_it_comes_again() {
 }
 
 #[tokio::test]
+async fn offsets_of_topics_that_went_while_no_coordinator_was_loaded_are_gone() {
+    let broker = broker().await;
+    for topic in ["events", "others"] {
+        broker.create_topic(topic, 1, &[]).await;
+    }
+    let mut peer = broker.connect().await;
+    assert_eq!(committed(&mut peer, GROUP, &[("events", 0, 41), ("others", 0, 7)]).await, [ErrorCode::None; 2]);
+    broker.metadata.fence_coordinators();
+    assert_eq!(committed(&mut peer, GROUP, &[("others", 0, 8)]).await, [ErrorCode::NotCoordinator]);
+    let delete = DeleteTopicsRequest::default().with_topic_names(vec![TopicName(text("events"))]).with_timeout_ms(10_000);
+    assert_eq!(peer.ask(5, &delete).await.responses[0].error_code, 0);
+    broker.create_topic("events", 1, &[]).await;
+
+    let all = OffsetFetchRequestGroup::default().with_group_id(group(GROUP)).with_member_epoch(-1).with_topics(None);
+    let answer = peer.ask(9, &OffsetFetchRequest::default().with_groups(vec![all])).await;
+    let topics: Vec<_> = answer.groups[0].topics.iter().map(|topic| topic.name.to_string()).collect();
+    assert_eq!(topics, ["others"]);
+    let saved = broker.metadata.saved_keys();
+    assert!(!saved.iter().any(|key| key.windows(6).any(|text| text == b"events")), "{saved:?}");
+}
+
+#[tokio::test]
 async fn a_group_that_does_not_exist_is_dead_or_from_version_6_on_an_error() {
     let broker = broker().await;
     let mut peer = broker.connect().await;

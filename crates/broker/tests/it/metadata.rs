@@ -141,6 +141,11 @@ impl FakeMetadata {
         self.slots.lock().values().flat_map(|slot| slot.asked.iter().map(|sequence| sequence.0)).collect()
     }
 
+    /// Keys of all rows that coordinators have saved.
+    pub(crate) fn saved_keys(&self) -> Vec<Bytes> {
+        self.slots.lock().values().flat_map(|slot| slot.rows.keys().cloned()).collect()
+    }
+
     fn check(&self) -> Result<(), MetadataError> {
         if self.away.load(Ordering::Relaxed) { Err(MetadataError::Unavailable { detail: "the test says so".into() }) } else { Ok(()) }
     }
