@@ -19,12 +19,12 @@ pub(crate) async fn handle(
     });
     let groups = described.await.into_iter().map(|(group_id, described)| {
         let answer = match described {
-            Ok(described) => describe(described),
+            Ok(described) => describe(described).with_authorized_operations(operations(request.include_authorized_operations)),
             Err(error) => DescribedGroup::default()
                 .with_error_code(refused(broker, context, &error))
                 .with_error_message(Some(text(error.to_string()))),
         };
-        answer.with_group_id(group_id).with_authorized_operations(operations(request.include_authorized_operations))
+        answer.with_group_id(group_id)
     });
     ConsumerGroupDescribeResponse::default().with_groups(groups.collect())
 }

@@ -20,7 +20,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
         ask_each(broker, request.groups, |asked| move |coordinator: &mut Coordinator, _: &dyn Topics, _| coordinator.describe(&asked));
     let groups = described.await.into_iter().map(|(group_id, described)| {
         let answer = match described {
-            Ok(described) => describe(described),
+            Ok(described) => describe(described).with_authorized_operations(operations(request.include_authorized_operations)),
             Err(CoordinatorError::Group(error @ GroupError::GroupIdNotFound(_))) => {
                 let dead = DescribedGroup::default().with_group_state(StrBytes::from_static_str(DEAD));
                 if context.header.version < NOT_FOUND_SINCE {
@@ -32,7 +32,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
             }
             Err(error) => DescribedGroup::default().with_error_code(refused(broker, context, &error)),
         };
-        answer.with_group_id(group_id).with_authorized_operations(operations(request.include_authorized_operations))
+        answer.with_group_id(group_id)
     });
     DescribeGroupsResponse::default().with_groups(groups.collect())
 }

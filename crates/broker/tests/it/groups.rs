@@ -140,7 +140,7 @@ async fn two_members_rebalance_and_share_what_the_leader_assigns() {
     assert_eq!((member.client_id.as_str(), member.client_host.as_str()), ("test", "/127.0.0.1"));
     assert_eq!((&*member.member_metadata, &*member.member_assignment), (&b"two"[..], &b"right"[..]));
     let listed = first.ask(5, &ListGroupsRequest::default().with_states_filter(vec![text("stable")])).await;
-    assert_eq!((listed.groups[0].group_id.as_str(), listed.groups[0].group_type.as_str()), (GROUP, "Classic"));
+    assert_eq!((listed.groups[0].group_id.as_str(), listed.groups[0].group_type.as_str()), (GROUP, "classic"));
     let listed = first.ask(5, &ListGroupsRequest::default().with_types_filter(vec![text("consumer")])).await;
     assert_eq!((listed.error_code, listed.groups.len()), (0, 0));
 
@@ -246,8 +246,8 @@ async fn a_group_that_does_not_exist_is_dead_or_from_version_6_on_an_error() {
     assert_eq!((before.error_code, before.group_state.as_str()), (0, "Dead"));
     let now = described(&mut peer, 6, "nobody").await;
     assert_eq!((now.error_code, now.group_state.as_str()), (ErrorCode::GroupIdNotFound.code(), "Dead"));
-    assert!(now.error_message.unwrap().contains("nobody"));
-    assert_ne!(now.authorized_operations, i32::MIN);
+    assert!(now.error_message.as_deref().is_some_and(|message| message.contains("nobody")));
+    assert_eq!([before, now].map(|group| group.authorized_operations), [i32::MIN; 2], "nothing may be done with what does not exist");
 }
 
 #[tokio::test]
@@ -316,6 +316,7 @@ async fn a_fenced_coordinator_answers_so_and_the_next_one_knows_what_was_durable
     assert_eq!(heartbeat(&mut peer, 1, &member).await, ErrorCode::None, "the generation goes on");
     let shown = described(&mut peer, 4, GROUP).await;
     assert_eq!((shown.group_state.as_str(), &*shown.members[0].member_assignment), ("Stable", &b"all"[..]));
+    assert_ne!(shown.authorized_operations, i32::MIN);
     assert_eq!(committed(&mut peer, NEIGHBOUR, &[("events", 0, 99)]).await, [ErrorCode::None]);
 }
 

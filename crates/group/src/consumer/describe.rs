@@ -1,6 +1,11 @@
 //! A consumer group for people: ConsumerGroupDescribe.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use types::TopicId;
+
 use super::group::ConsumerGroup;
+use super::member::Member;
 use crate::{AssignorName, ConsumerDescribed, ConsumerDescribedMember, DescribedPartitions, Topics};
 
 impl ConsumerGroup {
@@ -24,7 +29,7 @@ impl ConsumerGroup {
                     client_host: member.subscription.client_host.clone(),
                     subscribed_topics: member.subscription.topics.iter().cloned().collect(),
                     subscribed_regex: member.subscription.regex.clone(),
-                    assignment: described(member.current.assigned.iter().map(|(id, held)| (*id, held.keys().copied().collect())), topics),
+                    assignment: described(held(member), topics),
                     target_assignment: described(member.target.iter().map(|(id, held)| (*id, held.iter().copied().collect())), topics),
                     is_classic: member.subscription.classic.is_some(),
                 })
@@ -33,7 +38,16 @@ impl ConsumerGroup {
     }
 }
 
-fn described(partitions: impl Iterator<Item = (types::TopicId, Vec<i32>)>, topics: &dyn Topics) -> Vec<DescribedPartitions> {
+/// What the member has, until it has given up what it was told to.
+fn held(member: &Member) -> impl Iterator<Item = (TopicId, Vec<i32>)> {
+    let mut held: BTreeMap<TopicId, BTreeSet<i32>> = BTreeMap::new();
+    for (topic_id, partitions) in member.current.assigned.iter().chain(&member.current.revoking) {
+        held.entry(*topic_id).or_default().extend(partitions.keys());
+    }
+    held.into_iter().map(|(topic_id, partitions)| (topic_id, partitions.into_iter().collect()))
+}
+
+fn described(partitions: impl Iterator<Item = (TopicId, Vec<i32>)>, topics: &dyn Topics) -> Vec<DescribedPartitions> {
     partitions
         .filter_map(|(topic_id, partitions)| {
             let topic_name = topics.by_id(topic_id)?.name;

@@ -62,6 +62,7 @@ fn a_partition_changes_hands_in_three_steps() {
     // m1 is told, and stays in its epoch until it says that it did.
     check(&mut world, &beat("m1", 1), "1 a0 a1");
     check(&mut world, &beat("m1", 1), "1 -");
+    assert_eq!(world.describe().members[0].assignment[0].partitions, [0, 1, 2, 3], "it still has what it is to give up");
     check(&mut world, &beat("m2", 2), "2 -");
     check(&mut world, &owns("m1", 1, &[(a(), &[0, 1, 2])]), "1 -");
     check(&mut world, &beat("m2", 2), "2 -");
