@@ -423,9 +423,12 @@ impl<'a> TopicConfig<'a> {
 
     /// Whether records may be deleted from the start of the log: not where `cleanup.policy` only compacts.
     pub fn allows_delete_records(&self) -> bool {
-        self.set
-            .get("cleanup.policy")
-            .is_none_or(|policy| policy.trim().is_empty() || policy.split(',').any(|policy| policy.trim() == "delete"))
+        self.set.get("cleanup.policy").is_none_or(|policy| policy.trim().is_empty() || names(policy, "delete"))
+    }
+
+    /// Whether `cleanup.policy` compacts.
+    pub fn compacts(&self) -> bool {
+        self.set.get("cleanup.policy").is_some_and(|policy| names(policy, "compact"))
     }
 
     /// Every config with its value and where it comes from, by name.
@@ -455,6 +458,11 @@ impl<'a> TopicConfig<'a> {
         let synonyms = given.into_iter().filter_map(|(name, value, source)| Some(Synonym { name: name?, value, source }));
         EffectiveValue { name: key.name, value, source, synonyms: synonyms.collect() }
     }
+}
+
+/// Whether the list of policies has this one.
+fn names(policies: &str, policy: &str) -> bool {
+    policies.split(',').any(|named| named.trim() == policy)
 }
 
 /// The broker's value for a topic config that it has one for.

@@ -19,6 +19,7 @@ pub(crate) struct ServedTopic {
     pub(crate) timestamp_type: TimestampType,
     pub(crate) timestamp_before_max_ms: i64,
     pub(crate) timestamp_after_max_ms: i64,
+    pub(crate) compacted: bool,
     pub(crate) metrics: TopicMetrics,
 }
 
@@ -70,6 +71,7 @@ impl Topics {
             timestamp_type: config.timestamp_type(),
             timestamp_before_max_ms: config.timestamp_before_max_ms(),
             timestamp_after_max_ms: config.timestamp_after_max_ms(),
+            compacted: config.compacts(),
             metrics: self.traffic.topic(&topic.name),
         }
     }

@@ -22,6 +22,9 @@ pub enum RecordFault {
     /// The timestamp lies outside what the topic accepts.
     #[error("timestamp {0} is out of the topic's range")]
     Timestamp(i64),
+    /// Compaction tells records apart by their keys.
+    #[error("a compacted topic takes no record without a key")]
+    NoKey,
     /// The batch ends before the records it counts.
     #[error("record is missing")]
     Missing,

@@ -5,7 +5,7 @@ use types::Timestamp;
 
 use crate::compression::{DecompressError, decompress};
 use crate::header::{BatchHeader, Codec, CrcMismatch, HEADER_BYTES, HeaderError, TimestampType, batch_bytes, verify_crc};
-use crate::raw_record::{RawRecords, RecordError, RecordFault};
+use crate::raw_record::{RawRecord, RawRecords, RecordError, RecordFault};
 
 /// Most bad records that one answer names; a batch may hold a hundred thousand.
 pub const MAX_RECORD_ERRORS: usize = 100;
@@ -25,6 +25,8 @@ pub struct ValidationLimits {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how much newer than `now`.
     pub timestamp_after_max_ms: i64,
+    /// `cleanup.policy` contains compact: every record needs a key.
+    pub compacted: bool,
     /// Bound for decompression where a compressed batch must be opened.
     pub max_decompressed_bytes: usize,
 }
@@ -165,7 +167,7 @@ impl From<HeaderError> for BatchError {
 /// Checks what a client sent for one partition in Produce 3 or above: exactly one sound batch of format 2.
 ///
 /// An uncompressed batch is checked record by record. A compressed one is opened only where its header cannot answer: timestamps
-/// are bounded below, the header's largest one is refused, or it counts more records than it has bytes.
+/// are bounded below, the header's largest one is refused, keys are needed, or it counts more records than it has bytes.
 ///
 /// # Errors
 /// See [`BatchError`]. The checksum is verified before anything that it covers is believed.
@@ -193,7 +195,8 @@ pub fn validate(batch: &Bytes, limits: &ValidationLimits) -> Result<BatchHeader,
         return Err(BatchError::TimestampType);
     }
     let suspicious = limits.refuse(header.max_timestamp);
-    if header.codec == Codec::None || suspicious || limits.bounded_below() || batch.len() - HEADER_BYTES < header.records as usize {
+    let looks_inside = suspicious || limits.compacted || limits.bounded_below() || batch.len() - HEADER_BYTES < header.records as usize;
+    if header.codec == Codec::None || looks_inside {
         check_records(batch, &header, limits)?;
     }
     // The records are fine and the header is not. Nobody rewrites it, and lookups by time would believe it.
@@ -242,7 +245,7 @@ pub fn check_records(batch: &Bytes, header: &BatchHeader, limits: &ValidationLim
     let mut only_timestamps = true;
     for (index, record) in RawRecords::new(&payload, header.records).enumerate() {
         let error = match record {
-            Ok(raw) => check_record(index as u32, raw.offset_delta, raw.timestamp_delta, header, limits).err(),
+            Ok(raw) => check_record(index as u32, &raw, header, limits).err(),
             Err(error) => Some(error),
         };
         let Some(error) = error else { continue };
@@ -261,18 +264,15 @@ pub fn check_records(batch: &Bytes, header: &BatchHeader, limits: &ValidationLim
     }
 }
 
-fn check_record(
-    index: u32,
-    offset_delta: i32,
-    timestamp_delta: i64,
-    header: &BatchHeader,
-    limits: &ValidationLimits,
-) -> Result<(), RecordError> {
+fn check_record(index: u32, raw: &RawRecord<'_>, header: &BatchHeader, limits: &ValidationLimits) -> Result<(), RecordError> {
     let fault = |fault| Err(RecordError { index, fault });
-    if i64::from(offset_delta) != i64::from(index) {
-        return fault(RecordFault::OffsetDelta { expected: index.cast_signed(), found: offset_delta });
+    if i64::from(raw.offset_delta) != i64::from(index) {
+        return fault(RecordFault::OffsetDelta { expected: index.cast_signed(), found: raw.offset_delta });
     }
-    match header.base_timestamp.0.checked_add(timestamp_delta) {
+    if limits.compacted && raw.key.is_none() {
+        return fault(RecordFault::NoKey);
+    }
+    match header.base_timestamp.0.checked_add(raw.timestamp_delta) {
         None => fault(RecordFault::Malformed),
         Some(timestamp) if limits.refuse(Timestamp(timestamp)) => fault(RecordFault::Timestamp(timestamp)),
         Some(_) => Ok(()),

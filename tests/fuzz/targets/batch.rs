@@ -27,6 +27,7 @@ fuzz_target!(|data: &[u8]| {
         timestamp_type: TimestampType::CreateTime,
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: i64::MAX,
+        compacted: data.len() % 2 == 1,
         max_decompressed_bytes: LIMIT,
     };
     let Ok(header) = validate(&data, &limits) else {

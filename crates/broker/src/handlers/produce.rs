@@ -155,6 +155,7 @@ impl Append<'_> {
             timestamp_type: topic.timestamp_type,
             timestamp_before_max_ms: topic.timestamp_before_max_ms,
             timestamp_after_max_ms: topic.timestamp_after_max_ms,
+            compacted: topic.compacted,
             max_decompressed_bytes: MAX_DECOMPRESSED,
         };
         records::validate(batch, &limits).map_err(|error| Failure {

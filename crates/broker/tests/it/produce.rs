@@ -125,6 +125,25 @@ async fn t38_the_records_that_are_at_fault_are_named_from_version_8_on() {
 }
 
 #[tokio::test]
+async fn a_compacted_topic_refuses_records_without_a_key_and_names_them() {
+    let broker = TestBroker::start().await;
+    broker.create_topic("keyed", 1, &[("cleanup.policy", "delete, compact")]).await;
+    broker.create_topic("plain", 1, &[("cleanup.policy", "delete")]).await;
+    let mut builder = BatchBuilder::new(Codec::None);
+    for key in [Some(&b"key"[..]), None] {
+        builder.push(Timestamp(NOW), key, Some(b"x"), &[]);
+    }
+    let batch = builder.build();
+    let mut peer = broker.connect().await;
+    for (topic, code, named) in [("keyed", ErrorCode::InvalidRecord, vec![1]), ("plain", ErrorCode::None, vec![])] {
+        let answer = peer.ask(9, &produce_request(topic, -1, vec![(0, batch.clone())])).await;
+        let partition = &answer.responses[0].partition_responses[0];
+        let found: Vec<i32> = partition.record_errors.iter().map(|record| record.batch_index).collect();
+        assert_eq!((partition.error_code, found), (code.code(), named), "{topic}");
+    }
+}
+
+#[tokio::test]
 async fn t4_no_error_comes_with_an_offset_or_as_unknown() {
     let broker = TestBroker::start_with(|_| {}, MemoryOptions { max_bytes: 4096, ..MemoryOptions::default() }).await;
     broker.create_topic("t", 1, &[]).await;

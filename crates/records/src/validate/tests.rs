@@ -15,6 +15,7 @@ fn limits() -> ValidationLimits {
         timestamp_type: TimestampType::CreateTime,
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: 1000,
+        compacted: false,
         max_decompressed_bytes: 1 << 20,
     }
 }
@@ -183,6 +184,20 @@ fn a_header_whose_maximum_is_wrong_is_refused_although_its_records_are_fine() {
 fn a_topic_with_append_times_takes_any_timestamp() {
     let limits = ValidationLimits { timestamp_type: TimestampType::LogAppendTime, timestamp_before_max_ms: 0, ..limits() };
     assert!(validate(&batch_at(Codec::Gzip, &[0, i64::MAX]), &limits).is_ok());
+}
+
+#[test]
+fn a_compacted_topic_needs_keys_also_inside_a_compressed_batch() {
+    for codec in Codec::ALL {
+        let mut builder = BatchBuilder::new(codec);
+        for key in [Some(&b"a"[..]), None, Some(b""), None] {
+            builder.push(NOW, key, None, &[]);
+        }
+        let batch = builder.build();
+        assert!(validate(&batch, &limits()).is_ok());
+        let error = refused(&batch, &ValidationLimits { compacted: true, ..limits() });
+        assert_eq!(error.record_errors(), [1, 3].map(|index| RecordError { index, fault: RecordFault::NoKey }));
+    }
 }
 
 #[test]
