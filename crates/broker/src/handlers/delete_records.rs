@@ -16,13 +16,16 @@ use crate::topic_config::TopicConfig;
 
 /// Partitions of one request that are worked on at the same time.
 const AT_ONCE: usize = 16;
+/// What a client's timeout is raised to. To Kafka it is how long followers are waited for, which is no time at all without any, and clients
+/// may say 0; here records that only the write-ahead log has are uploaded first.
+const SHORTEST: Duration = Duration::from_secs(10);
 /// An offset that means everything consumers may see.
 const HIGH_WATERMARK: i64 = -1;
 /// The answer's log start where nothing was deleted.
 const NONE: i64 = -1;
 
 pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
-    let within = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let within = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).max(SHORTEST);
     let deadline = tokio::time::Instant::now() + within;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {

@@ -73,7 +73,7 @@ async fn growth_that_cannot_be_is_refused_one_by_one() {
 async fn delete_before(peer: &mut Peer, topic: &str, partition: i32, offset: i64) -> (i16, i64) {
     let partition = DeleteRecordsPartition::default().with_partition_index(partition).with_offset(offset);
     let topic = DeleteRecordsTopic::default().with_name(TopicName(text(topic))).with_partitions(vec![partition]);
-    let answer = peer.ask(2, &DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000)).await;
+    let answer = peer.ask(2, &DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(0)).await;
     let result = &answer.topics[0].partitions[0];
     (result.error_code, result.low_watermark)
 }
