@@ -199,6 +199,7 @@ pub(crate) fn group(error: &GroupError) -> ErrorCode {
         GroupError::GroupIdNotFound(_) => ErrorCode::GroupIdNotFound,
         GroupError::NonEmptyGroup => ErrorCode::NonEmptyGroup,
         GroupError::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+        GroupError::CommitTooLarge { .. } => ErrorCode::InvalidCommitOffsetSize,
         GroupError::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
         GroupError::FencedMemberEpoch(_) => ErrorCode::FencedMemberEpoch,
         GroupError::StaleMemberEpoch(_) => ErrorCode::StaleMemberEpoch,

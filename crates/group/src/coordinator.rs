@@ -234,6 +234,7 @@ impl Coordinator {
 
     /// OffsetCommit.
     pub fn commit_offsets(&mut self, request: CommitRequest, now: Now) -> Result<PartitionResults, GroupError> {
+        Offsets::check_size(&request)?;
         if !self.groups.contains_key(request.group_id.as_str()) {
             if 0 <= request.generation_or_epoch {
                 // The older code is what clients of older versions understand.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use types::Timestamp;
 
-use crate::classic::{CONSUMER, ClassicGroup};
+use crate::classic::ClassicGroup;
 use crate::consumer::ConsumerGroup;
 use crate::effects::Context;
+use crate::embedded::CONSUMER;
 use crate::offsets::Offsets;
 use crate::{ConsumerHeartbeat, ConsumerHeartbeatRequest, GroupError, GroupType, Listed, Topics};
 

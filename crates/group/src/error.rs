@@ -62,6 +62,12 @@ pub enum GroupError {
     /// A partition's committed offset stays while the group is subscribed to its topic.
     #[error("The consumer group is actively subscribed to the topic.")]
     GroupSubscribedToTopic,
+    /// What one commit brings would take more room than a commit may.
+    #[error("The offsets of one commit would exceed the {limit} bytes that it may have: commit fewer partitions at a time.")]
+    CommitTooLarge {
+        /// How many bytes it may have.
+        limit: usize,
+    },
     /// The string that goes with a committed offset is too long.
     #[error("The metadata field of the offset request was too large.")]
     OffsetMetadataTooLarge,

@@ -16,6 +16,8 @@ mod consumer;
 mod entry;
 mod offsets;
 
+mod embedded;
+
 mod answers;
 mod error;
 mod requests;

@@ -8,11 +8,17 @@ use types::{Timestamp, TopicId};
 use crate::effects::Context;
 use crate::row::{Kind, Reader, Writer};
 use crate::{
-    CommitPartition, CommitRequest, DeleteOffsetsRequest, FetchOffsetsRequest, FetchTopic, FetchedOffsets, FetchedPartition, FetchedTopic,
-    GroupError, PartitionResults, Row, RowError, TopicResults, Topics,
+    CommitPartition, CommitRequest, CommitTopic, DeleteOffsetsRequest, FetchOffsetsRequest, FetchTopic, FetchedOffsets, FetchedPartition,
+    FetchedTopic, GroupError, PartitionResults, Row, RowError, TopicResults, Topics,
 };
 
 const VERSION: u8 = 1;
+
+/// What the rows of one commit may come to: they are saved together, and each repeats the group id, which the request has once.
+pub(crate) const MAX_COMMIT_BYTES: usize = 8 << 20;
+
+/// What a row takes besides its strings, at most.
+pub(crate) const ROW_OVERHEAD: usize = 66;
 
 /// By topic and partition.
 #[derive(Default, Debug)]
@@ -37,6 +43,14 @@ struct Committed {
 impl Offsets {
     pub(crate) fn is_empty(&self) -> bool {
         self.topics.is_empty()
+    }
+
+    /// Refuses a commit whose rows would come to too much, before anything is changed.
+    pub(crate) fn check_size(request: &CommitRequest) -> Result<(), GroupError> {
+        let of_partition = |it: &CommitPartition| it.metadata.as_ref().map_or(0, String::len) + ROW_OVERHEAD + request.group_id.len();
+        let of_topic = |topic: &CommitTopic| topic.partitions.iter().map(|it| of_partition(it) + topic.name.len()).sum::<usize>();
+        let bytes: usize = request.topics.iter().map(of_topic).sum();
+        if bytes <= MAX_COMMIT_BYTES { Ok(()) } else { Err(GroupError::CommitTooLarge { limit: MAX_COMMIT_BYTES }) }
     }
 
     /// Commits what the group has let pass.

@@ -20,7 +20,7 @@ pub struct JoinRequest {
     pub client_host: String,
     /// How long the member may be silent, milliseconds.
     pub session_timeout_ms: i32,
-    /// How long the member may take to join again, milliseconds. JoinGroup 0 has none: the session timeout then.
+    /// How long the member may take to join again, milliseconds. Below 0 if JoinGroup 0 said none: the session timeout then.
     pub rebalance_timeout_ms: i32,
     /// `consumer` for consumers.
     pub protocol_type: String,
@@ -32,6 +32,19 @@ pub struct JoinRequest {
     pub can_skip_assignment: bool,
     /// Why the member joins, for people.
     pub reason: Option<String>,
+}
+
+impl JoinRequest {
+    /// The id of a member that has none yet.
+    pub(crate) fn new_member_id(&self) -> String {
+        let prefix = self.instance_id.as_deref().unwrap_or(&self.client_id);
+        format!("{prefix}-{}", self.fresh_id)
+    }
+
+    /// The member's rebalance timeout, milliseconds: where the request has none, the session timeout is one.
+    pub(crate) fn time_to_rejoin_ms(&self) -> i32 {
+        if self.rebalance_timeout_ms < 0 { self.session_timeout_ms } else { self.rebalance_timeout_ms }
+    }
 }
 
 /// One of the protocols that a classic member offers.

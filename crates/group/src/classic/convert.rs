@@ -7,6 +7,7 @@ use super::{ClassicGroup, State};
 use crate::consumer::{ClassicConsumer, ClassicConsumers};
 use crate::deadlines::Timer;
 use crate::effects::Context;
+use crate::embedded::CONSUMER;
 use crate::{GroupError, Protocol};
 
 impl ClassicGroup {
@@ -56,7 +57,7 @@ impl ClassicGroup {
                 sync: Waiter::default(),
                 is_new: false,
             };
-            group.add(consumer.member_id.into(), member, super::CONSUMER);
+            group.add(consumer.member_id.into(), member, CONSUMER);
         }
         group.protocol = Some(group.vote()?);
         group.read_subscriptions();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::member::{Member, Waiter, protocol_bytes, rebalance_timeout};
+use super::member::{Member, Waiter, protocol_bytes};
 use super::{ClassicGroup, MAX_GROUP_BYTES, State, fenced};
 use crate::deadlines::Timer;
 use crate::effects::Context;
@@ -55,8 +55,7 @@ impl ClassicGroup {
     }
 
     fn join_new(&mut self, ticket: Ticket, request: JoinRequest, cx: &mut Context<'_>) -> Result<Option<Joined>, GroupError> {
-        let prefix = request.instance_id.as_deref().unwrap_or(&request.client_id);
-        let id: Arc<str> = format!("{prefix}-{}", request.fresh_id).into();
+        let id: Arc<str> = request.new_member_id().into();
         match &request.instance_id {
             Some(instance_id) if self.static_members.contains_key(instance_id) => Ok(self.replace_member(id, ticket, request, cx)),
             None if request.needs_member_id => {
@@ -106,7 +105,7 @@ impl ClassicGroup {
         self.answer_join(member_id, Err(GroupError::RebalanceInProgress), cx);
         self.count_protocols(&request.protocols);
         let Some(member) = self.members.get_mut(member_id) else { return };
-        member.rebalance_timeout_ms = rebalance_timeout(&request);
+        member.rebalance_timeout_ms = request.time_to_rejoin_ms();
         member.session_timeout_ms = request.session_timeout_ms;
         member.join = Waiter::on(ticket);
         let former = std::mem::replace(&mut member.protocols, request.protocols);

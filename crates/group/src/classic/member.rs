@@ -50,7 +50,7 @@ impl Member {
     /// Somebody new, whose join waits.
     pub(super) fn joining(request: JoinRequest, ticket: Ticket) -> Self {
         Self {
-            rebalance_timeout_ms: rebalance_timeout(&request),
+            rebalance_timeout_ms: request.time_to_rejoin_ms(),
             session_timeout_ms: request.session_timeout_ms,
             instance_id: request.instance_id,
             client_id: request.client_id,
@@ -106,9 +106,4 @@ impl Member {
 /// What protocols count for.
 pub(super) fn protocol_bytes(protocols: &[Protocol]) -> usize {
     protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
-}
-
-/// JoinGroup 0 has no rebalance timeout: there the session timeout was one.
-pub(super) fn rebalance_timeout(request: &JoinRequest) -> i32 {
-    if request.rebalance_timeout_ms < 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms }
 }

@@ -18,7 +18,6 @@ mod leave;
 mod member;
 mod rebalance;
 mod rows;
-mod subscription;
 mod sync;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -29,10 +28,8 @@ use types::Timestamp;
 use self::member::Member;
 use crate::deadlines::Timer;
 use crate::effects::Context;
+use crate::embedded::{self, CONSUMER};
 use crate::{CommitRequest, Described, DescribedMember, GroupError, GroupState, HeartbeatRequest, Protocol};
-
-/// `protocol_type` of groups of consumers.
-pub(crate) const CONSUMER: &str = "consumer";
 
 /// What a group's members may count for together, with what they are assigned: they are held in memory, and saved in one row.
 pub(crate) const MAX_GROUP_BYTES: usize = 8 << 20;
@@ -278,7 +275,16 @@ impl ClassicGroup {
 
     /// Reads the topics of the generation's consumers out of what they offered.
     fn read_subscriptions(&mut self) {
-        self.subscribed = self.is_of_consumers().then(|| subscription::of_all(&self.members, self.protocol.as_deref())).flatten();
+        self.subscribed = self.is_of_consumers().then(|| self.offered_topics()).flatten();
+    }
+
+    /// The topics of all members together; `None` if one of them cannot be read.
+    fn offered_topics(&self) -> Option<BTreeSet<String>> {
+        let mut all = BTreeSet::new();
+        for member in self.members.values() {
+            all.append(&mut embedded::read_topics(member.metadata(self.protocol.as_deref()?))?);
+        }
+        Some(all)
     }
 
     /// How long the slowest member may take, milliseconds.

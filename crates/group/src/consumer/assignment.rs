@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use types::{TopicId, TopicPartition};
 
+use crate::Topics;
+use crate::embedded::Named;
+
 /// Partitions by topic. No topic is without partitions.
 pub(crate) type Partitions = BTreeMap<TopicId, BTreeSet<i32>>;
 
@@ -13,6 +16,22 @@ pub(crate) type Held = BTreeMap<TopicId, BTreeMap<i32, i32>>;
 /// As it is sent.
 pub(crate) fn to_list(held: &Held) -> Vec<(TopicId, Vec<i32>)> {
     held.iter().map(|(topic, partitions)| (*topic, partitions.keys().copied().collect())).collect()
+}
+
+/// From names, without topics that are gone.
+pub(crate) fn from_named(named: Named, topics: &dyn Topics) -> Partitions {
+    let mut partitions = Partitions::new();
+    for (name, of_topic) in named.into_iter().filter(|(_, of_topic)| !of_topic.is_empty()) {
+        if let Some(topic) = topics.by_name(&name) {
+            partitions.entry(topic.id).or_default().extend(of_topic);
+        }
+    }
+    partitions
+}
+
+/// By names, without topics that are gone.
+pub(crate) fn to_named(held: &Held, topics: &dyn Topics) -> Named {
+    held.iter().filter_map(|(id, partitions)| Some((topics.by_id(*id)?.name, partitions.keys().copied().collect()))).collect()
 }
 
 /// One by one.

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use types::{TopicId, TopicPartition};
 
-use super::embedded::{self, Embedded};
+use super::assignment;
 use super::group::ConsumerGroup;
 use super::member::{ClassicMember, Current, Member, MemberState, Subscription};
 use super::rows;
 use crate::deadlines::Timer;
 use crate::effects::Context;
+use crate::embedded::{self, Assignment, CONSUMER};
 use crate::{GroupError, HeartbeatRequest, JoinRequest, Joined, LeavingMember, SyncRequest, Synced, Topics};
-
-const CONSUMER: &str = "consumer";
 
 /// A classic group of consumers, on its way to the other type or back.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,8 +51,8 @@ impl ConsumerGroup {
         let mut members = Vec::with_capacity(classic.members.len());
         for member in classic.members {
             let subscription = member.protocols.first().and_then(|(_, metadata)| embedded::read_subscription(metadata.clone()));
-            let assignment = embedded::read_assignment(member.assignment.clone(), topics);
-            let (Some(subscription), Some((target, has_user_data))) = (subscription, assignment) else {
+            let assignment = embedded::read_assignment(member.assignment.clone());
+            let (Some(subscription), Some(Assignment { partitions, has_user_data })) = (subscription, assignment) else {
                 return Err(cannot("the embedded consumer protocol is malformed"));
             };
             if has_user_data {
@@ -62,7 +61,7 @@ impl ConsumerGroup {
                      before re-attempting the upgrade",
                 ));
             }
-            members.push((member, subscription, target));
+            members.push((member, subscription, assignment::from_named(partitions, topics)));
         }
         let mut group = Self::new(id.clone());
         group.epoch = classic.generation;
@@ -124,7 +123,7 @@ impl ConsumerGroup {
                 client_host,
                 session_timeout_ms: classic.session_timeout_ms,
                 rebalance_timeout_ms,
-                assignment: embedded::write_assignment(version(&classic), &member.current.assigned, topics),
+                assignment: written(&classic, &member.current, topics),
                 protocols: classic.protocols,
             });
         }
@@ -139,8 +138,8 @@ impl ConsumerGroup {
         context: &mut Context<'_>,
     ) -> Result<Joined, GroupError> {
         let is_new = request.member_id.is_empty();
-        let prefix = request.instance_id.as_deref().unwrap_or(&request.client_id);
-        let member_id: Arc<str> = if is_new { format!("{prefix}-{}", request.fresh_id) } else { request.member_id.clone() }.into();
+        let member_id: Arc<str> = if is_new { request.new_member_id() } else { request.member_id.clone() }.into();
+        let rebalance_timeout_ms = request.time_to_rejoin_ms();
         let limit = context.options.consumer_max_size;
         if limit <= self.members.len() && !self.members.contains_key(&member_id) {
             return Err(GroupError::GroupMaxSizeReached { limit });
@@ -166,7 +165,7 @@ impl ConsumerGroup {
         if let Some(old) = replaced {
             self.replace(&old, &member_id, context);
         }
-        let Embedded { topics: names, owned, rack_id, .. } = embedded;
+        let embedded::Subscription { topics: names, owned, rack_id, .. } = embedded;
         let owned = owned.unwrap_or_default();
         let classic = ClassicMember { session_timeout_ms: request.session_timeout_ms, protocols: offered };
         let protocol = classic.protocols.first().map(|(name, _)| name.clone());
@@ -176,15 +175,16 @@ impl ConsumerGroup {
             rack_id: rack_id.or_else(|| former.and_then(|former| former.rack_id.clone())),
             client_id: request.client_id,
             client_host: request.client_host,
-            // JoinGroup 0 has none.
-            rebalance_timeout_ms: if request.rebalance_timeout_ms < 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms },
+            rebalance_timeout_ms,
             topics: names,
             regex: String::new(),
             assignor: None,
             classic: Some(classic),
         };
-        let owned: Vec<(TopicId, Vec<i32>)> =
-            embedded::by_id(owned, topics).into_iter().map(|(topic, partitions)| (topic, partitions.into_iter().collect())).collect();
+        let owned: Vec<(TopicId, Vec<i32>)> = assignment::from_named(owned, topics)
+            .into_iter()
+            .map(|(topic, partitions)| (topic, partitions.into_iter().collect()))
+            .collect();
         let resubscribed = self.subscribe(&member_id, Some(subscription), topics, context);
         self.follow_epoch(topics, context);
         self.reconcile_member(&member_id, Some(&owned), resubscribed, topics, context);
@@ -222,7 +222,7 @@ impl ConsumerGroup {
         {
             return Err(GroupError::InconsistentGroupProtocol);
         }
-        let assignment = embedded::write_assignment(version(classic), &member.current.assigned, topics);
+        let assignment = written(classic, &member.current, topics);
         // A member that is to give up has joined for this epoch already: first it learns what it has left.
         if member.current.epoch < self.epoch && member.current.state != MemberState::UnrevokedPartitions {
             self.await_join(&member_id, context);
@@ -338,8 +338,9 @@ impl ConsumerGroup {
     }
 }
 
-/// Which version of the embedded protocol the member speaks.
-fn version(classic: &ClassicMember) -> i16 {
+/// What the member has, in the version of the embedded protocol that it speaks.
+fn written(classic: &ClassicMember, current: &Current, topics: &dyn Topics) -> Bytes {
     let metadata = classic.protocols.first().map(|(_, metadata)| metadata.clone()).unwrap_or_default();
-    embedded::read_subscription(metadata).map_or(0, |subscription| subscription.version)
+    let version = embedded::read_subscription(metadata).map_or(0, |subscription| subscription.version);
+    embedded::write_assignment(version, &assignment::to_named(&current.assigned, topics))
 }

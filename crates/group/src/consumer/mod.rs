@@ -19,7 +19,6 @@ mod assignors;
 mod regexes;
 
 mod classic_members;
-mod embedded;
 
 mod commit;
 mod describe;

@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod both_protocols;
 mod generations;
 mod golden;
 mod groups;

@@ -3,9 +3,10 @@
 use types::TopicId;
 
 use super::harness::{GROUP, Harness, commit_as, join_as, prompt, protocol};
+use crate::offsets::{MAX_COMMIT_BYTES, ROW_OVERHEAD};
 use crate::{
     CommitPartition, CommitRequest, CommitTopic, DeleteOffsetsRequest, FetchOffsetsRequest, FetchTopic, FetchedPartition, GroupError,
-    GroupState, JoinRequest, Options,
+    GroupState, JoinRequest, ListFilter, Options,
 };
 
 const MINUTE: u64 = 60_000;
@@ -47,6 +48,39 @@ fn what_was_committed_is_answered_with_the_string_that_came_with_it() {
     assert_eq!(group.commit(without), Ok(vec![Ok(())]));
     let expected = FetchedPartition { partition: 3, offset: 43, leader_epoch: -1, metadata: String::new() };
     assert_eq!(group.fetch_all().topics[0].partitions, [expected]);
+}
+
+#[test]
+fn a_commit_whose_rows_come_to_too_much_is_refused_and_changes_nothing() {
+    let mut group = Harness::new(prompt());
+    let long = "g".repeat(30_000);
+    let of = |count: usize| {
+        let mut request = CommitRequest { group_id: long.clone(), ..simple("orders", 0, 7) };
+        let one = CommitPartition { metadata: Some("x".repeat(2_000)), ..request.topics[0].partitions[0].clone() };
+        request.topics[0].partitions = (0..count).map(|partition| CommitPartition { partition: partition as i32, ..one.clone() }).collect();
+        request
+    };
+    let most = MAX_COMMIT_BYTES / (30_000 + 2_000 + "orders".len());
+    assert_eq!(group.commit(of(most + 1)), Err(GroupError::CommitTooLarge { limit: MAX_COMMIT_BYTES }));
+    assert!(group.saved.is_empty() && group.coordinator.list(&ListFilter::default()).is_empty());
+
+    assert!(group.commit(of(most - 1)).unwrap().iter().all(Result::is_ok));
+    assert_eq!(group.saved.len(), most - 1);
+    let bytes: usize = group.saved.iter().map(|(key, value)| key.len() + value.len()).sum();
+    assert!(bytes <= MAX_COMMIT_BYTES, "{bytes}");
+}
+
+#[test]
+fn a_row_of_a_commit_takes_no_more_than_it_was_counted_for() {
+    let mut group = Harness::new(Options { offset_metadata_max_bytes: 100_000, ..prompt() });
+    for (topic, note) in [("t", 0), ("t", 1), ("t", 200), ("orders", 70_000)] {
+        let mut request = CommitRequest { retention_ms: Some(1), ..simple(topic, 0, 7) };
+        request.topics[0].partitions[0].metadata = Some("x".repeat(note));
+        group.saved.clear();
+        group.commit(request).unwrap();
+        let bytes: usize = group.saved.iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert!(bytes <= GROUP.len() + topic.len() + note + ROW_OVERHEAD, "{bytes}");
+    }
 }
 
 #[test]
