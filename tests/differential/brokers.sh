@@ -28,8 +28,9 @@ fetch_kafka() {
   mv "$libraries.part" "$libraries"
 }
 
-# Recordings grow old, and what they say was written does too: by Kafka's default it would be gone after a week.
-retention=(log.retention.ms=-1)
+# Of both brokers. Recordings grow old, and what they say was written does too: by Kafka's default it would be gone after a week. Groups
+# assign at once what they can: an answer that waits for a timer would be another one each time.
+settings=(log.retention.ms=-1 group.initial.rebalance.delay.ms=0 group.consumer.assignment.interval.ms=0)
 
 # start_kafka: an empty broker, its own controller, with the id that Siltstone has; sets kafka to its address.
 start_kafka() {
@@ -45,9 +46,11 @@ start_kafka() {
 	listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 	log.dirs=$dir/data
 	offsets.topic.replication.factor=1
+	offsets.topic.num.partitions=1
+	group.consumer.assignor.offload.enable=false
 	transaction.state.log.replication.factor=1
 	transaction.state.log.min.isr=1
-	${retention[0]}
+	$(printf '%s\n' "${settings[@]}")
 	END
   # With eligible leader replicas, min.insync.replicas would be a setting of the cluster.
   "${jvm[@]}" -cp "$libraries/*" kafka.tools.StorageTool format --feature eligible.leader.replicas.version=0 --cluster-id 4L6g3nShT-eMCtK--X86sw --config "$dir/server.properties" \

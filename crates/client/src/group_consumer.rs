@@ -94,21 +94,25 @@ impl GroupConsumer {
         self.consumer.positions()
     }
 
-    /// Commits offsets, each the next one to read. Says whether it did: not when the group rebalances meanwhile, the next poll then joins
-    /// again.
+    /// Commits offsets, each the next one to read, again while the group's coordinator moves. Says whether it did: not when the group
+    /// rebalances meanwhile, the next poll then joins again.
     ///
     /// # Errors
     /// The coordinator's refusal.
     pub async fn commit(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<bool, ClientError> {
         let offsets = BTreeMap::from([(self.topic.clone(), offsets.clone())]);
         let committer = Committer { member_id: &self.member_id, generation: self.generation };
-        match committer.commit(&self.coordinator, &self.group_id, &offsets).await {
-            Ok(()) => Ok(true),
-            Err(error) if must_rejoin(&error) => {
-                self.heartbeat_at = Instant::now();
-                Ok(false)
+        let mut attempts = self.client.attempts();
+        loop {
+            match committer.commit(&self.coordinator, &self.group_id, &offsets).await {
+                Ok(()) => return Ok(true),
+                Err(error) if must_rejoin(&error) => {
+                    self.heartbeat_at = Instant::now();
+                    return Ok(false);
+                }
+                Err(error) => attempts.wait_after(error).await?,
             }
-            Err(error) => Err(error),
+            self.coordinator = self.client.coordinator_when_ready(&self.group_id).await?;
         }
     }
 
@@ -149,7 +153,8 @@ impl GroupConsumer {
         }
     }
 
-    /// Joins, again until it is in a generation, and reads on from what the group has committed.
+    /// Joins, again until it is in a generation or the time for retries is up, and reads on from what the group has committed. A member
+    /// that the coordinator still knows keeps its id: a second one would leave the group waiting for the first.
     async fn rejoin(&mut self) -> Result<(), ClientError> {
         let client = self.client.clone();
         let mut attempts = client.attempts();
@@ -158,12 +163,13 @@ impl GroupConsumer {
                 Ok(partitions) => break partitions,
                 Err(error) => error,
             };
-            match error.code() {
-                Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::FencedInstanceId) => {
-                    self.member_id.clear();
-                }
-                Some(ErrorCode::RebalanceInProgress) => {}
-                _ => attempts.wait_after(error).await?,
+            if error.code() == Some(ErrorCode::UnknownMemberId) {
+                self.member_id.clear();
+            }
+            if must_rejoin(&error) {
+                attempts.wait_after_any(error).await?;
+            } else {
+                attempts.wait_after(error).await?;
             }
             self.coordinator = client.coordinator_when_ready(&self.group_id).await?;
         };
@@ -260,10 +266,7 @@ impl GroupConsumer {
 
 /// The member has no place in the generation any more.
 fn must_rejoin(error: &ClientError) -> bool {
-    matches!(
-        error.code(),
-        Some(ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::NotCoordinator)
-    )
+    matches!(error.code(), Some(ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId))
 }
 
 fn millis(duration: Duration) -> i32 {

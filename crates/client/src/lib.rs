@@ -1,5 +1,6 @@
 //! A small Kafka client for the command line, for tests and for simulation: connections, metadata, a producer, consumers of
-//! assigned partitions and of a group's, and the administration of topics and groups. It speaks to any Kafka broker and knows nothing of this one's inside.
+//! assigned partitions and of a group's, and the administration of topics and groups. It speaks to any Kafka broker and knows nothing of
+//! this one's inside.
 //!
 //! [`Client`] finds brokers and leaders. [`Producer`], [`Consumer`] and [`GroupConsumer`] are made from it; administration is on it.
 

@@ -23,7 +23,12 @@ impl<'a> Attempts<'a> {
 
     /// Waits before the next attempt; gives `error` back when it is final or the time is up.
     pub(crate) async fn wait_after(&mut self, error: ClientError) -> Result<(), ClientError> {
-        if !error.is_retriable() || !self.retries.wait(self.random).await {
+        if error.is_retriable() { self.wait_after_any(error).await } else { Err(error) }
+    }
+
+    /// The same for an error that its caller has an answer to, although the same request would not succeed.
+    pub(crate) async fn wait_after_any(&mut self, error: ClientError) -> Result<(), ClientError> {
+        if !self.retries.wait(self.random).await {
             return Err(error);
         }
         tracing::debug!(%error, "trying again");

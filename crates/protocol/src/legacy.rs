@@ -1,5 +1,6 @@
 //! The versions that Kafka 4 dropped (KIP-896) and that clients of its first years still send: Produce 0 to 2, Fetch 0 to 3,
-//! ListOffsets 0, OffsetCommit 0 and 1, CreateTopics 0 and 1, DeleteTopics 0, DescribeConfigs 0. kafka-protocol has their schemas no longer, so they are read and written here.
+//! ListOffsets 0, OffsetCommit 0 and 1, CreateTopics 0 and 1, DeleteTopics 0, DescribeConfigs 0. kafka-protocol has their
+//! schemas no longer, so they are read and written here.
 //!
 //! All are of fixed layout: big-endian numbers, strings behind a 16-bit length, bytes and arrays behind a 32-bit one, -1 for null, no
 //! tagged fields. A request becomes the structure of its newer versions; only ListOffsets 0 asks for what those cannot say, and has

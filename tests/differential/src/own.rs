@@ -20,30 +20,37 @@ const OWN: &[(&str, &str)] = &[
     ("usable_bytes", "-1"),
 ];
 
+/// Fields that hold a group member's id.
+const MEMBERS: &[&str] = &["member_id", "leader"];
+
 /// Fields that say nothing about what a broker does.
 const IGNORED: &[&str] = &["throttle_time_ms", "throttle_time"];
+
+/// Length of the end of a member's id that a coordinator made up.
+const UUID: usize = 36;
 
 /// Length of a record batch's header.
 const BATCH_HEADER: usize = 61;
 
-/// Replaces in `answer` what is its broker's own. `names` are the topics whose ids are known: an id becomes its topic's name.
-pub fn replace(answer: &mut Value, names: &HashMap<Uuid, String>) {
+/// Replaces in `answer` what is its broker's own. `names` are the topics whose ids are known: an id becomes its topic's name. `members`
+/// are the ids that the broker made up for members of groups: they become those of the recording.
+pub fn replace(answer: &mut Value, names: &HashMap<Uuid, String>, members: &HashMap<String, String>) {
     match answer {
         Value::Scalar(_) | Value::Bytes(_) => {}
-        Value::List(values) => values.iter_mut().for_each(|value| replace(value, names)),
+        Value::List(values) => values.iter_mut().for_each(|value| replace(value, names, members)),
         Value::Fields(fields) => {
             fields.retain(|(name, value)| {
                 let is_empty = name == "unknown_tagged_fields" && *value == Value::Fields(Vec::new());
                 !is_empty && !IGNORED.contains(&&**name)
             });
             for (name, value) in fields {
-                replace_field(name, value, names);
+                replace_field(name, value, names, members);
             }
         }
     }
 }
 
-fn replace_field(name: &str, value: &mut Value, names: &HashMap<Uuid, String>) {
+fn replace_field(name: &str, value: &mut Value, names: &HashMap<Uuid, String>, members: &HashMap<String, String>) {
     match value {
         Value::Bytes(bytes) if name == "records" => *value = batches(bytes),
         Value::Scalar(text) if name == "topic_id" => {
@@ -51,12 +58,22 @@ fn replace_field(name: &str, value: &mut Value, names: &HashMap<Uuid, String>) {
                 *text = format!("id of {topic}");
             }
         }
+        Value::Scalar(text) if MEMBERS.contains(&name) => {
+            let id = text.trim_matches('"');
+            let made_up = id.len().checked_sub(UUID).filter(|at| id.get(*at..).is_some_and(|end| Uuid::try_parse(end).is_ok()));
+            if let Some(recorded) = members.get(id) {
+                *text = format!("\"{recorded}\"");
+            } else if let Some(at) = made_up {
+                // Of a member that waits for the answer which says its id.
+                *text = format!("\"{}its own\"", &id[..at]);
+            }
+        }
         Value::Scalar(text) => {
             if OWN.iter().any(|(own, nothing)| *own == name && nothing != text) {
                 *text = "its own".to_owned();
             }
         }
-        _ => replace(value, names),
+        _ => replace(value, names, members),
     }
 }
 
@@ -141,7 +158,9 @@ fn fields_of(batch: &[u8]) -> Value {
 mod tests {
     use bytes::Bytes;
     use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-    use kafka_protocol::messages::{ApiVersionsResponse, FetchResponse, api_versions_response::ApiVersion};
+    use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
+    use kafka_protocol::messages::{ApiVersionsResponse, FetchResponse, JoinGroupResponse, api_versions_response::ApiVersion};
+    use kafka_protocol::protocol::StrBytes;
 
     use super::*;
     use crate::value::{Difference, compare};
@@ -153,7 +172,7 @@ mod tests {
         let topic = FetchableTopicResponse::default().with_topic_id(Uuid::from_u128(id)).with_partitions(vec![partition]);
         let response = FetchResponse::default().with_session_id(session).with_responses(vec![topic]);
         let mut value = Value::of(&response).unwrap();
-        replace(&mut value, &HashMap::from([(Uuid::from_u128(id), "orders".to_owned())]));
+        replace(&mut value, &HashMap::from([(Uuid::from_u128(id), "orders".to_owned())]), &HashMap::new());
         value
     }
 
@@ -163,6 +182,26 @@ mod tests {
         let difference =
             |path: &str, left: &str, right: &str| Difference { path: path.to_owned(), left: left.to_owned(), right: right.to_owned() };
         assert_eq!(compare(&fetched(1, 5, 0), &fetched(2, 0, 0)), [difference("session_id", "its own", "0")]);
+    }
+
+    #[test]
+    fn members_are_compared_by_the_ids_of_the_recording() {
+        let described = |ids: [&str; 2]| {
+            let id = |id: &str| StrBytes::from_string(id.to_owned());
+            let members = ids.map(|member| JoinGroupResponseMember::default().with_member_id(id(member)));
+            let joined = JoinGroupResponse::default().with_member_id(id(ids[0])).with_leader(id(ids[1])).with_members(members.into());
+            let mut value = Value::of(&joined).unwrap();
+            let recorded = [("x-1", "a"), ("y-1", "a"), ("x-2", "b"), ("y-2", "b")];
+            replace(&mut value, &HashMap::new(), &recorded.map(|(own, recorded)| (own.to_owned(), recorded.to_owned())).into());
+            value
+        };
+        assert_eq!(compare(&described(["x-1", "x-2"]), &described(["y-1", "y-2"])), []);
+        let paths = |found: Vec<Difference>| found.into_iter().map(|found| found.path).collect::<Vec<_>>();
+        assert_eq!(paths(compare(&described(["x-1", "x-2"]), &described(["y-2", "y-1"]))), ["leader", "member_id"]);
+        assert_eq!(paths(compare(&described(["x-1", "x-2"]), &described(["y-1", "y-3"]))), ["leader", "members[b]", "members[y-3]"]);
+        let unknown = [1, 2].map(|number| format!("client-{}", Uuid::from_u128(number)));
+        assert_eq!(compare(&described(["x-1", &unknown[0]]), &described(["y-1", &unknown[1]])), []);
+        assert_eq!(paths(compare(&described(["x-1", "x-2"]), &described(["y-1", &unknown[1]]))).len(), 3);
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct Exchange {
     pub request: Bytes,
     /// The answer; `None` when none was asked for, or the connection ended before it came.
     pub answer: Option<Bytes>,
+    /// How many requests, this one and all before it among them, had come when the answer did.
+    pub answered_after: usize,
 }
 
 /// Reads the recording at `path`: its exchanges in the order of the requests.
@@ -98,13 +100,19 @@ fn parse(mut bytes: Bytes) -> Result<Vec<Exchange>> {
         ensure!(length <= bytes.len(), "it ends within an entry");
         let frame = bytes.split_to(length);
         match kind {
-            REQUEST => exchanges.push(Exchange { connection, head: Head::of(&frame)?, request: frame, answer: None }),
+            REQUEST => {
+                let head = Head::of(&frame)?;
+                let answered_after = exchanges.len() + 1;
+                exchanges.push(Exchange { connection, head, request: frame, answer: None, answered_after });
+            }
             ANSWER => {
                 let id = frame::correlation_id(&frame).context("an answer without a correlation id")?;
                 let asked = |exchange: &&mut Exchange| {
                     exchange.connection == connection && exchange.head.correlation_id == id && exchange.answer.is_none()
                 };
-                exchanges.iter_mut().find(asked).context("an answer without its request")?.answer = Some(frame);
+                let asked_so_far = exchanges.len();
+                let exchange = exchanges.iter_mut().find(asked).context("an answer without its request")?;
+                (exchange.answer, exchange.answered_after) = (Some(frame), asked_so_far);
             }
             other => bail!("an entry of kind {other}"),
         }
@@ -132,9 +140,10 @@ mod tests {
         recorder.answer(0, &[0, 0, 0, 2, 22]).unwrap();
         let exchanges = read(&path);
         std::fs::remove_file(&path).unwrap();
-        let answers: Vec<_> = exchanges.unwrap().into_iter().map(|exchange| (exchange.connection, exchange.answer)).collect();
+        let of = |exchange: Exchange| (exchange.connection, exchange.answer, exchange.answered_after);
+        let answers: Vec<_> = exchanges.unwrap().into_iter().map(of).collect();
         let answer = |bytes: &'static [u8]| Some(Bytes::from_static(bytes));
-        assert_eq!(answers, [(0, None), (1, answer(&[0, 0, 0, 1, 11])), (0, answer(&[0, 0, 0, 2, 22]))]);
+        assert_eq!(answers, [(0, None, 1), (1, answer(&[0, 0, 0, 1, 11]), 3), (0, answer(&[0, 0, 0, 2, 22]), 3)]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! Replays recordings against Siltstone and Apache Kafka, one request at a time in the recorded order, and compares what they answer.
+//! What a group answers only when another of its members has spoken is waited for when the recorded answer came.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,7 +15,7 @@ use kafka_protocol::protocol::Decodable;
 
 use crate::differences::Declared;
 use crate::recording::Exchange;
-use crate::translate::{Sessions, TopicIds, translate};
+use crate::translate::{Known, Members, Sessions, TopicIds, translate};
 use crate::value::{Difference, Value, compare};
 use crate::{frame, own};
 
@@ -39,15 +40,24 @@ const QUESTIONS: &[ApiKey] = &[
     ApiKey::DescribeTopicPartitions,
     ApiKey::ListConfigResources,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::OffsetFetch,
+    ApiKey::ListGroups,
+    ApiKey::DescribeGroups,
+    ApiKey::ConsumerGroupDescribe,
 ];
+
+/// Requests whose answer may wait for another member's request.
+const WAITS_FOR_OTHERS: &[ApiKey] = &[ApiKey::JoinGroup, ApiKey::SyncGroup];
+
+/// What such a request needs to be heard before the next is sent, on another connection: no answer says that it was.
+const HEARD_WITHIN: Duration = Duration::from_millis(300);
 
 /// A broker that is asked.
 #[derive(Debug)]
 struct Peer {
     address: String,
     connections: HashMap<u32, TcpStream>,
-    ids: TopicIds,
-    sessions: Sessions,
+    known: Known,
 }
 
 /// What became of a request.
@@ -60,22 +70,29 @@ enum Outcome {
 
 impl Peer {
     fn new(address: &str) -> Self {
-        Self { address: address.to_owned(), connections: HashMap::new(), ids: TopicIds::default(), sessions: Sessions::default() }
+        Self { address: address.to_owned(), connections: HashMap::new(), known: Known::default() }
     }
 
-    /// Sends a request on its connection, which is made when it is the first there or the one before was closed.
+    /// Sends a request on its connection, which is made when it is the first there or the one before was closed, and takes the answer.
     fn ask(&mut self, exchange: &Exchange, request: &Bytes) -> Result<Outcome> {
+        self.send(exchange, request)?;
+        self.take(exchange)
+    }
+
+    fn send(&mut self, exchange: &Exchange, request: &Bytes) -> Result<()> {
+        self.write(exchange.connection, request).with_context(|| self.asking(exchange))
+    }
+
+    /// The answer to a request that was sent.
+    fn take(&mut self, exchange: &Exchange) -> Result<Outcome> {
         let head = exchange.head;
-        let answer = self
-            .exchange(exchange, request)
-            .with_context(|| format!("ask {} for {:?} version {}", self.address, head.api, head.version))?;
-        let Some(answer) = answer else {
+        if asks_for_no_answer(exchange) && self.connections.contains_key(&exchange.connection) {
+            return Ok(Outcome::Unanswered);
+        }
+        let Some(answer) = self.read(exchange.connection).with_context(|| self.asking(exchange))? else {
             self.connections.remove(&exchange.connection);
             return Ok(Outcome::Closed);
         };
-        if answer.is_empty() {
-            return Ok(Outcome::Unanswered);
-        }
         ensure!(
             frame::correlation_id(&answer) == Some(head.correlation_id),
             "{} answered {:?} with another correlation id",
@@ -83,13 +100,16 @@ impl Peer {
             head.api
         );
         let body = head.decode_answer(&answer).with_context(|| format!("decode {}'s answer", self.address))?;
-        self.ids.learn(&body);
+        self.known.ids.learn(&body);
         Ok(Outcome::Answered(Box::new(body)))
     }
 
-    /// The bytes of the answer, none if none is asked for; `None` when the connection was closed instead.
-    fn exchange(&mut self, exchange: &Exchange, request: &Bytes) -> io::Result<Option<Bytes>> {
-        let stream = match self.connections.entry(exchange.connection) {
+    fn asking(&self, exchange: &Exchange) -> String {
+        format!("ask {} for {:?} version {}", self.address, exchange.head.api, exchange.head.version)
+    }
+
+    fn write(&mut self, connection: u32, request: &Bytes) -> io::Result<()> {
+        let stream = match self.connections.entry(connection) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let stream = TcpStream::connect(&self.address)?;
@@ -99,10 +119,17 @@ impl Peer {
             }
         };
         match frame::write_frame(stream, request) {
-            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => return Ok(None),
-            result => result?,
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                self.connections.remove(&connection);
+                Ok(())
+            }
+            result => result,
         }
-        if asks_for_no_answer(exchange) { Ok(Some(Bytes::new())) } else { frame::read_frame(stream) }
+    }
+
+    /// The bytes of the next answer; `None` when the connection was closed instead.
+    fn read(&mut self, connection: u32) -> io::Result<Option<Bytes>> {
+        self.connections.get_mut(&connection).map_or(Ok(None), frame::read_frame)
     }
 }
 
@@ -165,13 +192,27 @@ impl Replay {
     pub fn run(&mut self, exchanges: &[Exchange]) -> Result<Report> {
         for peer in [&mut self.siltstone, &mut self.kafka] {
             peer.connections.clear();
-            peer.sessions = Sessions::default();
+            (peer.known.sessions, peer.known.members) = (Sessions::default(), Members::default());
         }
         let mut recorded = TopicIds::default();
         let mut report = Report::default();
-        for (number, exchange) in exchanges.iter().enumerate() {
-            self.one(number, exchange, &mut recorded, &mut report)
-                .with_context(|| format!("request {number}, connection {}", exchange.connection))?;
+        let mut waiting: Vec<usize> = Vec::new();
+        for number in 0..=exchanges.len() {
+            let due;
+            (due, waiting) = waiting.into_iter().partition::<Vec<_>, _>(|waiting| exchanges[*waiting].answered_after <= number);
+            for due in due {
+                self.take_both(due, &exchanges[due], &mut recorded, &mut report).with_context(|| describe(exchanges, due))?;
+            }
+            let Some(exchange) = exchanges.get(number) else { break };
+            let overtakes = waiting.iter().find(|waiting| exchanges[**waiting].connection == exchange.connection);
+            ensure!(overtakes.is_none(), "{} comes before an answer on its connection", describe(exchanges, number));
+            if WAITS_FOR_OTHERS.contains(&exchange.head.api) && number + 1 < exchange.answered_after {
+                self.send_both(exchange, &recorded).with_context(|| describe(exchanges, number))?;
+                waiting.push(number);
+                thread::sleep(HEARD_WITHIN);
+            } else {
+                self.one(number, exchange, &mut recorded, &mut report).with_context(|| describe(exchanges, number))?;
+            }
         }
         Ok(report)
     }
@@ -181,16 +222,54 @@ impl Replay {
             return self.old_one(exchange, report);
         }
         let deadline = Instant::now() + SETTLED_WITHIN;
-        let (siltstone, kafka, found) = loop {
-            let kafka = self.kafka.ask(exchange, &translate(exchange, recorded, &self.kafka.ids, &self.kafka.sessions)?)?;
-            let siltstone = self.siltstone.ask(exchange, &translate(exchange, recorded, &self.siltstone.ids, &self.siltstone.sessions)?)?;
+        loop {
+            let kafka = self.kafka.ask(exchange, &translate(exchange, recorded, &self.kafka.known)?)?;
+            let siltstone = self.siltstone.ask(exchange, &translate(exchange, recorded, &self.siltstone.known)?)?;
+            self.learn_members(exchange, &siltstone, &kafka)?;
             let found = self.differences(exchange, &siltstone, &kafka)?;
             let settled = found.iter().all(|(_, declared)| declared.is_some());
             if settled || !is_question(exchange)? || deadline < Instant::now() {
-                break (siltstone, kafka, found);
+                return self.note(number, exchange, (&siltstone, &kafka), found, recorded, report);
             }
             thread::sleep(ASKED_EVERY);
-        };
+        }
+    }
+
+    fn send_both(&mut self, exchange: &Exchange, recorded: &TopicIds) -> Result<()> {
+        for peer in [&mut self.kafka, &mut self.siltstone] {
+            peer.send(exchange, &translate(exchange, recorded, &peer.known)?)?;
+        }
+        Ok(())
+    }
+
+    fn take_both(&mut self, number: usize, exchange: &Exchange, recorded: &mut TopicIds, report: &mut Report) -> Result<()> {
+        let (kafka, siltstone) = (self.kafka.take(exchange)?, self.siltstone.take(exchange)?);
+        self.learn_members(exchange, &siltstone, &kafka)?;
+        let found = self.differences(exchange, &siltstone, &kafka)?;
+        self.note(number, exchange, (&siltstone, &kafka), found, recorded, report)
+    }
+
+    /// Before the answers are compared: they may be the first that name a member.
+    fn learn_members(&mut self, exchange: &Exchange, siltstone: &Outcome, kafka: &Outcome) -> Result<()> {
+        let Some(answer) = &exchange.answer else { return Ok(()) };
+        let answer = exchange.head.decode_answer(answer).context("decode the recorded answer")?;
+        for (peer, outcome) in [(&mut self.siltstone, siltstone), (&mut self.kafka, kafka)] {
+            if let Outcome::Answered(own) = outcome {
+                peer.known.members.learn(exchange, &answer, own)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note(
+        &mut self,
+        number: usize,
+        exchange: &Exchange,
+        (siltstone, kafka): (&Outcome, &Outcome),
+        found: Vec<(Difference, Option<usize>)>,
+        recorded: &mut TopicIds,
+        report: &mut Report,
+    ) -> Result<()> {
         match siltstone {
             Outcome::Unanswered => report.unanswered += 1,
             _ => report.compared += 1,
@@ -210,9 +289,9 @@ impl Replay {
         if let Some(answer) = &exchange.answer {
             let answer = head.decode_answer(answer).context("decode the recorded answer")?;
             recorded.learn(&answer);
-            for (peer, outcome) in [(&mut self.siltstone, &siltstone), (&mut self.kafka, &kafka)] {
+            for (peer, outcome) in [(&mut self.siltstone, siltstone), (&mut self.kafka, kafka)] {
                 if let Outcome::Answered(own) = outcome {
-                    peer.sessions.learn(exchange.connection, &answer, own);
+                    peer.known.sessions.learn(exchange.connection, &answer, own);
                 }
             }
         }
@@ -221,7 +300,8 @@ impl Replay {
 
     /// A version that Apache Kafka 4 dropped. Siltstone is not asked either: what it did would show in later answers.
     fn old_one(&mut self, exchange: &Exchange, report: &mut Report) -> Result<()> {
-        match self.kafka.exchange(exchange, &exchange.request)? {
+        self.kafka.send(exchange, &exchange.request)?;
+        match self.kafka.read(exchange.connection)? {
             None => {
                 self.kafka.connections.remove(&exchange.connection);
                 report.not_served += 1;
@@ -236,8 +316,8 @@ impl Replay {
         let found = match (siltstone, kafka) {
             (Outcome::Answered(left), Outcome::Answered(right)) => {
                 let (mut left, mut right) = (Value::of(&**left)?, Value::of(&**right)?);
-                own::replace(&mut left, self.siltstone.ids.names());
-                own::replace(&mut right, self.kafka.ids.names());
+                own::replace(&mut left, self.siltstone.known.ids.names(), self.siltstone.known.members.recorded());
+                own::replace(&mut right, self.kafka.known.ids.names(), self.kafka.known.members.recorded());
                 if exchange.head.api == ApiKey::ApiVersions {
                     own::keep_common_apis(&mut left, &mut right);
                 }
@@ -257,6 +337,10 @@ impl Replay {
             |found: &Difference| self.declared.iter().find(|declared| declared.covers(&exchange.head, found)).map(|declared| declared.line);
         Ok(found.into_iter().map(|found| (line(&found), found)).map(|(line, found)| (found, line)).collect())
     }
+}
+
+fn describe(exchanges: &[Exchange], number: usize) -> String {
+    format!("request {number}, connection {}", exchanges[number].connection)
 }
 
 /// Enough of a value to recognise it.

@@ -10,7 +10,8 @@ use anyhow::{Result, bail};
 
 /// Fields that tell one element of a list from the others, so that `topics[orders].partitions[0]` is the same element on both sides
 /// wherever it stands: the order of most lists is that of a hash map in Apache Kafka. The first of these that is there is enough.
-const KEY: &[&str] = &["name", "index", "partition_index", "partition", "partition_id", "api_key", "node_id", "broker_id"];
+const KEY: &[&str] =
+    &["name", "index", "partition_index", "partition", "partition_id", "api_key", "node_id", "broker_id", "group_id", "member_id"];
 
 /// Of elements that have none of those: whichever of these are there, all together.
 const KEYS: &[&str] = &["topic", "topic_name", "topic_id", "resource_type", "resource_name", "log_dir", "base_offset"];
@@ -220,7 +221,7 @@ impl Parser<'_> {
         while let Some(next) = self.rest.next_if(|next| !matches!(next, ',' | ']' | '}' | ')' | '(' | '{' | ' ' | ':' | '"')) {
             word.push(next);
         }
-        match self.rest.peek() {
+        match self.rest.peek().copied() {
             Some('"') if word == "b" => {
                 let quoted = self.quoted()?;
                 Ok(Value::Bytes(unescape(&quoted[1..quoted.len() - 1])?))
@@ -231,12 +232,17 @@ impl Parser<'_> {
                 self.expect(')')?;
                 Ok(value)
             }
-            Some(' ') => {
+            Some(' ') if self.begins_fields() => {
                 self.skip_spaces();
                 self.map()
             }
             _ => Ok(Value::Scalar(word)),
         }
+    }
+
+    /// Whether fields come after the spaces, and not the end of those that a scalar is the last of.
+    fn begins_fields(&self) -> bool {
+        self.rest.clone().find(|next| *next != ' ') == Some('{')
     }
 
     /// A string with its quotes and escapes.
@@ -298,6 +304,7 @@ mod tests {
     use kafka_protocol::messages::TopicName;
     use kafka_protocol::messages::fetch_response::PartitionData;
     use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
+    use kafka_protocol::messages::offset_delete_response::OffsetDeleteResponsePartition;
     use kafka_protocol::protocol::StrBytes;
 
     use super::*;
@@ -315,6 +322,9 @@ mod tests {
         let mut value = Value::of(&PartitionData::default().with_records(Some(Bytes::from(every_byte.clone())))).unwrap();
         assert_eq!(value.field_mut("records"), Some(&mut Value::Bytes(every_byte)));
         assert_eq!(value.field_mut("error_code"), Some(&mut Value::scalar(0)));
+
+        let mut value = Value::of(&OffsetDeleteResponsePartition::default().with_error_code(3)).unwrap();
+        assert_eq!(value.field_mut("error_code"), Some(&mut Value::scalar(3)), "the last field of an API without tagged ones");
 
         let mut value = Value::of(&topic("a \"quoted\" {name}, (of) [sorts]", &[])).unwrap();
         assert_eq!(value.field_mut("name"), Some(&mut Value::scalar("\"a \\\"quoted\\\" {name}, (of) [sorts]\"")));

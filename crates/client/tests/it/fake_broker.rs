@@ -25,6 +25,8 @@ use tokio::sync::Notify;
 use types::{LeaderEpoch, Offset, Timestamp, TopicId};
 use uuid::Uuid;
 
+use crate::fake_group::FakeGroup;
+
 /// What happens to one request instead of a proper answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
@@ -59,6 +61,7 @@ pub(crate) struct State {
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) produce_faults: VecDeque<Fault>,
     pub(crate) fetch_faults: VecDeque<Fault>,
+    pub(crate) group: FakeGroup,
     /// How many Metadata requests, from the next on, find partitions without a leader.
     pub(crate) leaderless: usize,
     pub(crate) metadata_requests: usize,
@@ -192,7 +195,7 @@ impl FakeBroker {
                             .with_port(i32::from(self.port)),
                     ]),
             ),
-            other => panic!("the client does not ask this: {other:?}"),
+            other => state.group.answer(self.port, other)?,
         };
         Some(encode_response(header.correlation_id, header.version, body).unwrap().concat())
     }

@@ -5,4 +5,6 @@ mod admin;
 mod connection;
 mod consume;
 mod fake_broker;
+mod fake_group;
+mod group;
 mod produce;

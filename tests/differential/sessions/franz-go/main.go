@@ -1,5 +1,5 @@
-// A session of franz-go: franz-go BOOTSTRAP TOPIC VERSION, which speaks as it would to a Kafka of that version.
-// What a broker refuses is part of it.
+// A session of franz-go: franz-go BOOTSTRAP TOPIC VERSION [groups], which speaks as it would to a Kafka of that version: of topics and
+// records, or of groups. What a broker refuses is part of it.
 package main
 
 import (
@@ -20,13 +20,18 @@ var versions = map[string]*kversion.Versions{
 }
 
 func main() {
-	if len(os.Args) != 4 || (versions[os.Args[3]] == nil && os.Args[3] != "newest") {
-		fmt.Fprintln(os.Stderr, "usage: franz-go BOOTSTRAP TOPIC 2.0|2.8|newest")
+	ofGroups := len(os.Args) == 5 && os.Args[4] == "groups"
+	if len(os.Args) < 4 || (len(os.Args) != 4 && !ofGroups) || (versions[os.Args[3]] == nil && os.Args[3] != "newest") {
+		fmt.Fprintln(os.Stderr, "usage: franz-go BOOTSTRAP TOPIC 2.0|2.8|newest [groups]")
 		os.Exit(2)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	session := session{ctx: ctx, bootstrap: os.Args[1], topic: os.Args[2], versions: versions[os.Args[3]]}
+	if ofGroups {
+		session.groups()
+		return
+	}
 	session.topics()
 	session.records()
 	session.configs()
