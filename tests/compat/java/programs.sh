@@ -6,7 +6,9 @@ jvm() {
   java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx384m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$cache/kafka-$version/*" "$@"
 }
 # expect WHAT EXPECTED PRINTED
-expect() { [ "$2" = "$3" ] || { printf '%s: expected was %s, and there is %s\n' "$1" "$(head -c 100 <<< "$2")" "$(head -c 100 <<< "$3")"; return 1; }; }
+expect() {
+  [ "$2" = "$3" ] || { printf '%s: expected was %s, and there is %s\n' "$1" "$(head -c 100 <<< "$2" | paste -sd ' ')" "$(head -c 300 <<< "$3" | paste -sd ' ')"; return 1; }
+}
 # await_that SECONDS WHAT COMMAND…: until the command succeeds.
 await_that() {
   local end=$((SECONDS + $1)) what=$2
