@@ -1,8 +1,9 @@
-"""librdkafka from Python: every codec, and a group of two with the classic protocol and with that of KIP-848.
+"""librdkafka from Python: every codec, which arrives compressed, and a group of two with the classic protocol and with that of KIP-848.
 
     clients.py BOOTSTRAP
 """
 
+import json
 import sys
 import time
 import uuid
@@ -14,8 +15,8 @@ PARTITIONS = 4
 SECONDS = 60
 
 
-def poll_until(consumers, condition, what):
-    """Polls all consumers in turns; returns what came until the condition holds for it."""
+def poll_until(consumers, condition, what, commits=True):
+    """Polls all consumers in turns, and has them commit each record; returns what came until the condition holds for it."""
     deadline = time.monotonic() + SECONDS
     came = []
     while not condition(came):
@@ -25,22 +26,39 @@ def poll_until(consumers, condition, what):
             message = consumer.poll(0.05)
             if message is not None and not message.error():
                 came.append((message.partition(), message.offset(), message.value()))
-                consumer.commit(message, asynchronous=False)
+                if commits:
+                    consumer.commit(message, asynchronous=False)
     return came
 
 
 def produce(bootstrap, topic, first, last, codec="none"):
-    """Records first to last - 1 of each partition."""
-    failures = []
-    producer = Producer({"bootstrap.servers": bootstrap, "compression.type": codec, "linger.ms": 20})
+    """Records first to last - 1 of each partition, in small batches, of which librdkafka counts the bytes on the wire.
+
+    It sends them plain, without an error, if it finds that the broker does not know the codec.
+    """
+    failures, counts = [], []
+    config = {"bootstrap.servers": bootstrap, "compression.type": codec, "linger.ms": 20, "batch.num.messages": 10}
+
+    def count(statistics):
+        counts.append(sum(broker["txbytes"] for broker in json.loads(statistics)["brokers"].values()))
+
+    producer = Producer({**config, "statistics.interval.ms": 100, "stats_cb": count})
     sent = []
     for position in range(first, last):
         for partition in range(PARTITIONS):
-            value = f"the same words in every record: {partition}:{position}".encode()
+            value = f"{'the same words ' * 20}{partition}:{position}".encode()
             producer.produce(topic, value, partition=partition, on_delivery=lambda error, _: failures.append(error) if error else None)
             sent.append((partition, position, value))
     if producer.flush(SECONDS) or failures:
         raise SystemExit(f"{codec}: not delivered: {failures[:1]}")
+    # The next count may have begun before the last record was sent, the one after it has not.
+    counts.clear()
+    deadline = time.monotonic() + SECONDS
+    while len(counts) < 2 and time.monotonic() < deadline:
+        producer.poll(0.1)
+    plain = sum(len(value) for _, _, value in sent)
+    if len(counts) < 2 or (codec == "none") != (counts[-1] >= plain):
+        raise SystemExit(f"{codec}: {plain} bytes went over the wire as {counts[-1:]}")
     return sorted(sent)
 
 
@@ -85,7 +103,8 @@ def main(bootstrap):
         sent = produce(bootstrap, topics[codec], 0, 100, codec)
         consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"codec-{topics[codec]}", "auto.offset.reset": "earliest"})
         consumer.subscribe([topics[codec]])
-        if sorted(poll_until([consumer], lambda came: len(came) >= len(sent), f"all records of {codec}")) != sent:
+        came = poll_until([consumer], lambda came: len(came) >= len(sent), f"all records of {codec}", commits=False)
+        if sorted(came) != sent:
             raise SystemExit(f"{codec}: other records came than were sent")
         consumer.close()
     group(bootstrap, topics["classic"], {"partition.assignment.strategy": "range,roundrobin"})

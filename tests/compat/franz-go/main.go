@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -31,18 +32,42 @@ func main() {
 		"sticky":             {kgo.Balancers(kgo.StickyBalancer())},
 		"cooperative-sticky": {kgo.Balancers(kgo.CooperativeStickyBalancer())},
 	} {
-		if err := group(ctx, os.Args[1], prefix+name, options); err != nil {
+		var classic protocol
+		if err := group(ctx, os.Args[1], prefix+name, append(options, kgo.WithHooks(&classic))); err != nil {
 			log.Fatalf("%s: %v", name, err)
 		}
+		if classic.joins.Load() == 0 || classic.heartbeats.Load() != 0 {
+			log.Fatalf("%s: the members did not speak the classic protocol", name)
+		}
 	}
+	var spoken protocol
 	next := context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true)
-	if err := group(next, os.Args[1], prefix+"next", []kgo.Opt{kgo.WithContext(next), kgo.Balancers(kgo.CooperativeStickyBalancer())}); err != nil {
+	options := []kgo.Opt{kgo.WithContext(next), kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.WithHooks(&spoken)}
+	if err := group(next, os.Args[1], prefix+"next", options); err != nil {
 		log.Fatalf("KIP-848: %v", err)
+	}
+	// The client falls back to the classic protocol, without a word, where it finds that the broker lacks the new one.
+	if joins := spoken.joins.Load(); spoken.heartbeats.Load() == 0 || joins != 0 {
+		log.Fatalf("KIP-848: the members sent %d ConsumerGroupHeartbeat and %d JoinGroup", spoken.heartbeats.Load(), joins)
 	}
 	if err := codecs(ctx, os.Args[1], prefix+"codecs"); err != nil {
 		log.Fatalf("codecs: %v", err)
 	}
 }
+
+// protocol counts, as they are written to a connection, the requests by which the two protocols of groups are told apart.
+type protocol struct{ joins, heartbeats atomic.Int64 }
+
+func (p *protocol) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	switch key {
+	case 11: // JoinGroup
+		p.joins.Add(1)
+	case 68: // ConsumerGroupHeartbeat
+		p.heartbeats.Add(1)
+	}
+}
+
+var _ kgo.HookBrokerWrite = (*protocol)(nil)
 
 // A member polls, and commits what it has read before it gives partitions up.
 type member struct {

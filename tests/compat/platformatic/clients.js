@@ -1,46 +1,105 @@
-// @platformatic/kafka: a topic is created, messages with keys and headers are sent, a consumer of a group reads and commits them, and the
-// next one goes on where the first was.
+// @platformatic/kafka: a topic is created, messages with keys and headers are sent, and a group's two members share the partitions, of which
+// one leaves; a new member goes on where the group had committed.
 //
 //     node clients.js BOOTSTRAP
+import { once } from 'node:events'
 import { Admin, Consumer, MessagesStreamModes, Producer, stringDeserializers, stringSerializers } from '@platformatic/kafka'
 
+const PARTITIONS = 4
 const SECONDS = 60
 const bootstrapBrokers = [process.argv[2]]
 const topic = `platformatic-${Date.now()}-${Math.random()}`
+// What came since the last exchange, from all members.
+const read = []
 
-async function readAll(first, last) {
-  const consumer = new Consumer({ groupId: `group-${topic}`, clientId: 'compat-consumer', bootstrapBrokers, deserializers: stringDeserializers })
-  const stream = await consumer.consume({
-    topics: [topic], autocommit: false, sessionTimeout: 10000, heartbeatInterval: 500, mode: MessagesStreamModes.COMMITTED, fallbackMode: 'earliest'
-  })
-  let next = first
-  for await (const message of stream) {
-    const { key, value, offset } = message
-    if (key !== `key ${next}` || value !== `value ${next}` || message.headers.get('header') !== `header ${next}` || offset !== BigInt(next)) {
-      throw new Error(`at ${next} came ${key}, ${value} at ${offset}`)
-    }
-    await message.commit()
-    if (++next === last) break
+async function until(condition, what) {
+  for (const deadline = Date.now() + SECONDS * 1000; !condition(); ) {
+    if (Date.now() > deadline) throw new Error(`not within ${SECONDS} s: ${what()}`)
+    await new Promise(resolve => setTimeout(resolve, 50))
   }
-  await consumer.close(true)
+}
+
+// A consumer whose stream is read message by message; each is committed before it counts.
+class Member {
+  static async join() {
+    const member = new Member()
+    member.consumer = new Consumer({ groupId: `group-${topic}`, clientId: 'compat-consumer', bootstrapBrokers, deserializers: stringDeserializers })
+    member.stream = await member.consumer.consume({
+      topics: [topic], autocommit: false, sessionTimeout: 10000, heartbeatInterval: 500, maxWaitTime: 200, mode: MessagesStreamModes.COMMITTED,
+      fallbackMode: 'earliest'
+    })
+    member.followed = member.#follow()
+    // Whoever waits for something of this member fails with it.
+    member.followed.catch(error => { member.failure = error })
+    return member
+  }
+
+  async #follow() {
+    for await (const { key, value, headers, partition, offset, commit } of this.stream) {
+      await commit()
+      read.push(`${key}, ${value}, ${headers.get('header')}, ${partition}:${offset}`)
+    }
+  }
+
+  owned() {
+    if (this.failure) throw this.failure
+    return this.consumer.assignments?.find(assignment => assignment.topic === topic)?.partitions ?? []
+  }
+
+  async leave() {
+    await this.consumer.close(true)
+    await this.followed
+  }
+}
+
+async function shared(members) {
+  const all = () => members.flatMap(member => member.owned())
+  await until(
+    () => new Set(all()).size === PARTITIONS && members.every(member => member.owned().length === PARTITIONS / members.length),
+    () => `${members.length} members share ${PARTITIONS} partitions; they own ${JSON.stringify(members.map(member => member.owned()))}`
+  )
+  // A fetch that began before may still bring messages of a partition that was given up; the one after it does not.
+  for (let fetches = 0; fetches < 2; fetches++) await Promise.all(members.map(member => once(member.stream, 'fetch')))
+}
+
+async function exchange(producer, first, last, what) {
+  const messages = []
+  const expected = []
+  for (let number = first; number < last; number++) {
+    const message = { topic, partition: number % PARTITIONS, key: `key ${number}`, value: `value ${number}`, headers: { header: `header ${number}` } }
+    messages.push(message)
+    expected.push(`${message.key}, ${message.value}, ${message.headers.header}, ${message.partition}:${Math.floor(number / PARTITIONS)}`)
+  }
+  await producer.send({ messages, acks: -1 })
+  await until(() => read.length >= expected.length, () => `${what}: ${read.length} of ${expected.length} messages came`)
+  const came = read.splice(0)
+  if (came.sort().join('\n') !== expected.sort().join('\n')) {
+    const other = came.find((line, index) => line !== expected[index])
+    throw new Error(`${what}: other messages came than were sent, say ${other}`)
+  }
 }
 
 async function main() {
   const admin = new Admin({ clientId: 'compat-admin', bootstrapBrokers })
-  await admin.createTopics({ topics: [topic], partitions: 1, replicas: 1 })
+  await admin.createTopics({ topics: [topic], partitions: PARTITIONS, replicas: 1 })
   const producer = new Producer({ clientId: 'compat-producer', bootstrapBrokers, serializers: stringSerializers })
-  for (const first of [0, 100]) {
-    const messages = []
-    for (let number = first; number < first + 100; number++) {
-      messages.push({ topic, partition: 0, key: `key ${number}`, value: `value ${number}`, headers: { header: `header ${number}` } })
-    }
-    await producer.send({ messages, acks: -1 })
-    await readAll(first, first + 100)
-  }
+  const one = await Member.join()
+  await shared([one])
+  await exchange(producer, 0, 100, 'one member')
+  const two = await Member.join()
+  await shared([one, two])
+  await exchange(producer, 100, 200, 'two members')
+  await one.leave()
+  await shared([two])
+  await exchange(producer, 200, 300, 'who stays')
+  await two.leave()
+  const three = await Member.join()
+  await exchange(producer, 300, 400, 'a new member')
+  await three.leave()
   await producer.close()
   await admin.deleteTopics({ topics: [topic] })
   await admin.close()
 }
 
-setTimeout(() => { console.error(`not within ${2 * SECONDS} s`); process.exit(1) }, 2 * SECONDS * 1000).unref()
+setTimeout(() => { console.error(`not within ${4 * SECONDS} s`); process.exit(1) }, 4 * SECONDS * 1000).unref()
 main().then(() => process.exit(0), error => { console.error(error.message); process.exit(1) })

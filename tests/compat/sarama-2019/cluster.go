@@ -180,6 +180,8 @@ func value(number int) string { return fmt.Sprintf("%d", number) }
 func produceNumbered(brokers []string, topic string, first, last int) error {
 	config := config010()
 	config.Producer.Partitioner = sarama.NewManualPartitioner
+	// Several batches a partition, so that one of them could be missing.
+	config.Producer.Flush.MaxMessages = 20
 	producer, err := sarama.NewSyncProducer(brokers, config)
 	if err != nil {
 		return err
