@@ -39,6 +39,6 @@ sarama_run() {
   cd "$cache/sarama-$SARAMA_VERSION/source" # some read files beside them
   # The program would start brokers before it lists its tests.
   sed -nE 's/^func (Test[A-Za-z0-9_]+)\(t \*testing\.T\) .*/\1/p' functional_*test.go |
-    grep -vE '^Test(Main|Java|ConsumerFetchFollowerFailover|FuncTxnProduceWithBrokerFailure|FuncAdminElectLeaders|FuncIdempotentBufferedSequence)' |
-    go_tests "$program" 180 "$directory"
+    grep -vE '^Test(Main|Java|ConsumerFetchFollowerFailover|FuncTxnProduceWithBrokerFailure|FuncAdminElectLeaders|FuncAdminListConsumerGroupOffsets$|FuncIdempotentBufferedSequence)' |
+    go_tests_together "$program" 180 "$directory"
 }
