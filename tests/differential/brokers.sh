@@ -31,32 +31,5 @@ fetch_kafka() {
 # Of both brokers. Recordings grow old, and what they say was written does too: by Kafka's default it would be gone after a week. Groups
 # assign at once what they can: an answer that waits for a timer would be another one each time.
 settings=(log.retention.ms=-1 group.initial.rebalance.delay.ms=0 group.consumer.assignment.interval.ms=0)
-
-# start_kafka: an empty broker, its own controller, with the id that Siltstone has; sets kafka to its address.
-start_kafka() {
-  local dir=$work/kafka-$RANDOM port controller jvm=(java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto)
-  port=$(free_port) controller=$(free_port)
-  mkdir -p "$dir"
-  cat > "$dir/server.properties" <<- END
-	process.roles=broker,controller
-	node.id=1
-	controller.quorum.voters=1@127.0.0.1:$controller
-	controller.listener.names=CONTROLLER
-	listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-	listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-	log.dirs=$dir/data
-	offsets.topic.replication.factor=1
-	offsets.topic.num.partitions=1
-	group.consumer.assignor.offload.enable=false
-	transaction.state.log.replication.factor=1
-	transaction.state.log.min.isr=1
-	$(printf '%s\n' "${settings[@]}")
-	END
-  # With eligible leader replicas, min.insync.replicas would be a setting of the cluster.
-  "${jvm[@]}" -cp "$libraries/*" kafka.tools.StorageTool format --feature eligible.leader.replicas.version=0 --cluster-id 4L6g3nShT-eMCtK--X86sw --config "$dir/server.properties" \
-    > "$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; return 1; }
-  "${jvm[@]}" -cp "$libraries/*" kafka.Kafka "$dir/server.properties" > "$dir/log" 2>&1 &
-  children+=($!)
-  await $! "$dir/log" listens "$port"
-  kafka=127.0.0.1:$port
-}
+# And of Kafka alone.
+kafka_settings=("${settings[@]}" offsets.topic.num.partitions=1 group.consumer.assignor.offload.enable=false)
