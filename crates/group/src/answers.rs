@@ -204,6 +204,21 @@ pub struct DescribedMember {
     pub assignment: Bytes,
 }
 
+/// An offset that a group has committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CommittedOffset<'a> {
+    /// Which group.
+    pub group_id: &'a str,
+    /// Name of the topic.
+    pub topic: &'a str,
+    /// Its id when the offset was committed; all zero if it was not known.
+    pub topic_id: TopicId,
+    /// Which partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
+}
+
 /// A group, for ListGroups.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed {

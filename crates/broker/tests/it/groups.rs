@@ -16,7 +16,7 @@ use protocol::messages::*;
 use types::{CoordinatorKind, CoordinatorSlot, SlotEpoch};
 use wal::MemoryOptions;
 
-use crate::harness::{Peer, TestBroker, text};
+use crate::harness::{Peer, SOON, TestBroker, batch, text};
 use crate::metadata::SaveFault;
 
 /// Both are in slot 12: Java's hash of both is 2112.
@@ -214,6 +214,55 @@ async fn offsets_of_a_deleted_topic_are_gone_also_when_it_comes_again() {
     assert_eq!(peer.ask(5, &delete).await.responses[0].error_code, 0);
     broker.create_topic("events", 1, &[]).await;
     assert_eq!(fetched(&mut peer, GROUP, "events", 0).await.0, -1);
+}
+
+/// Waits until a group is shown to be so many records behind in a topic; `None` for not at all.
+async fn lag_becomes(broker: &TestBroker, group_id: &str, topic: &str, records: Option<i64>) {
+    let line = format!("siltstone_group_lag_records{{group=\"{group_id}\",topic=\"{topic}\"}}");
+    let expected = records.map(|records| format!("{line} {records}"));
+    let known = async {
+        loop {
+            let text = broker.metrics_text();
+            let found = text.lines().find(|candidate| candidate.starts_with(&line)).map(str::to_owned);
+            if found == expected {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(SOON, known).await;
+    assert!(in_time.is_ok(), "{line} did not become {records:?}:\n{}", broker.metrics_text());
+}
+
+#[tokio::test]
+async fn a_groups_lag_follows_producers_and_commits_until_the_offsets_are_gone() {
+    let broker = broker().await;
+    broker.create_topic("events", 2, &[]).await;
+    broker.create_topic("other", 1, &[]).await;
+    let mut peer = broker.connect().await;
+    for partition in [0, 1] {
+        assert_eq!(peer.produce("events", partition, batch(&["a", "b", "c"])).await.error_code, 0);
+    }
+    assert_eq!(committed(&mut peer, GROUP, &[("events", 0, 1), ("events", 1, 3), ("other", 0, 0)]).await, [ErrorCode::None; 3]);
+    assert_eq!(committed(&mut peer, "later", &[("events", 1, 0)]).await, [ErrorCode::None]);
+    lag_becomes(&broker, GROUP, "events", Some(2)).await;
+    lag_becomes(&broker, GROUP, "other", Some(0)).await;
+    lag_becomes(&broker, "later", "events", Some(3)).await;
+    assert_eq!(broker.metric("siltstone_group_lag_left_out"), 0.0);
+
+    assert_eq!(peer.produce("events", 1, batch(&["d"])).await.error_code, 0);
+    lag_becomes(&broker, GROUP, "events", Some(3)).await;
+    assert_eq!(committed(&mut peer, GROUP, &[("events", 0, 3), ("events", 1, 4)]).await, [ErrorCode::None; 2]);
+    lag_becomes(&broker, GROUP, "events", Some(0)).await;
+
+    let delete = DeleteTopicsRequest::default().with_topic_names(vec![TopicName(text("other"))]).with_timeout_ms(10_000);
+    assert_eq!(peer.ask(5, &delete).await.responses[0].error_code, 0);
+    lag_becomes(&broker, GROUP, "other", None).await;
+    lag_becomes(&broker, GROUP, "events", Some(0)).await;
+    let delete = DeleteGroupsRequest::default().with_groups_names(vec![group(GROUP)]);
+    assert_eq!(peer.ask(2, &delete).await.results[0].error_code, 0);
+    lag_becomes(&broker, GROUP, "events", None).await;
+    lag_becomes(&broker, "later", "events", Some(4)).await;
 }
 
 #[tokio::test]
