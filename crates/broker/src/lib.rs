@@ -14,6 +14,7 @@ mod options;
 
 mod listener;
 
+mod answer_room;
 mod connection;
 mod gathered;
 mod memory_budget;

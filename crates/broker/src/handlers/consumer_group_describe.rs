@@ -2,18 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use group::{ConsumerDescribed, ConsumerDescribedMember, DescribedPartitions};
+use group::{ConsumerDescribed, ConsumerDescribedMember, Coordinator, DescribedPartitions, Topics};
 use protocol::StrBytes;
 use protocol::messages::consumer_group_describe_response::{Assignment, DescribedGroup, Member, TopicPartitions};
 use protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, TopicName};
 
 use super::group_member::{operations, refused, text};
+use crate::answer_room::AnswerRoom;
 use crate::broker::Broker;
+use crate::coordinator::Coordinators;
 use crate::session::RequestContext;
 
 pub(crate) async fn handle(
     broker: &Broker,
     context: &RequestContext,
+    room: &mut AnswerRoom<'_>,
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
     let mut groups = Vec::new();
@@ -21,8 +24,8 @@ pub(crate) async fn handle(
     let named: BTreeSet<_> = request.group_ids.into_iter().collect();
     for group_id in named {
         let asked = group_id.to_string();
-        let described =
-            broker.coordinators.ask(&group_id, move |coordinator, topics, _| coordinator.consumer_describe(&asked, topics)).await;
+        let ask = move |coordinator: &Coordinator, topics: &dyn Topics| coordinator.consumer_describe(&asked, topics);
+        let described = broker.coordinators.ask_in_room(Coordinators::slot(&group_id), room, ConsumerDescribed::bytes, ask).await;
         let answer = match described {
             Ok(described) => describe(described),
             Err(error) => DescribedGroup::default()

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use group::{Described, GroupError};
+use group::{Coordinator, Described, GroupError, Topics};
 use protocol::StrBytes;
 use protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
 use super::group_member::{operations, refused, text};
+use crate::answer_room::AnswerRoom;
 use crate::broker::Broker;
-use crate::coordinator::CoordinatorError;
+use crate::coordinator::{CoordinatorError, Coordinators};
 use crate::session::RequestContext;
 
 /// Before, a group that does not exist is dead and no error (KIP-1043).
@@ -17,13 +18,19 @@ const NOT_FOUND_SINCE: i16 = 6;
 /// The state of a group that does not exist.
 const DEAD: &str = "Dead";
 
-pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+pub(crate) async fn handle(
+    broker: &Broker,
+    context: &RequestContext,
+    room: &mut AnswerRoom<'_>,
+    request: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
     let mut groups = Vec::new();
     // A group may have a great many members: once is enough.
     let named: BTreeSet<_> = request.groups.into_iter().collect();
     for group_id in named {
         let asked = group_id.to_string();
-        let described = broker.coordinators.ask(&group_id, move |coordinator, _, _| coordinator.describe(&asked)).await;
+        let ask = move |coordinator: &Coordinator, _: &dyn Topics| coordinator.describe(&asked);
+        let described = broker.coordinators.ask_in_room(Coordinators::slot(&group_id), room, Described::bytes, ask).await;
         let answer = match described {
             Ok(described) => describe(described),
             Err(CoordinatorError::Group(error @ GroupError::GroupIdNotFound(_))) => {
