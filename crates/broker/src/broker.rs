@@ -19,6 +19,7 @@ use crate::coordinator::{CoordinatorDeps, Coordinators};
 use crate::dispatch::Dispatch;
 use crate::down_conversion::DownConversions;
 use crate::fetch_session::FetchSessions;
+use crate::group_lag::GroupLag;
 use crate::leadership::Leadership;
 use crate::listener::{Acceptor, BindError, BoundListener, ConnectionSlots};
 use crate::memory_budget::MemoryBudget;
@@ -116,6 +117,7 @@ impl Broker {
         drop(tasks.spawn("follow metadata", follow));
 
         let metrics = BrokerMetrics::new(&registry)?;
+        let group_lag = GroupLag::register(&registry)?;
         let coordinators = CoordinatorDeps {
             id: options.id,
             options: options.groups.clone(),
@@ -125,6 +127,8 @@ impl Broker {
             metrics: Arc::clone(&metrics.groups),
         };
         let coordinators = Coordinators::start(coordinators, &tasks, &following);
+        let reckon = group_lag.follow(Arc::clone(&coordinators), Arc::clone(&partitions), images.clone(), following.child());
+        drop(tasks.spawn("reckon the lag of groups", reckon));
 
         let broker = Arc::new(Self {
             metadata,

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use protocol::frame::{PEEK_BYTES, peek_api};
 use protocol::{ApiKey, DecodeError, DecodedRequest, Request, ResponseBody};
 
+use crate::answer_room::{AnswerRoom, SMALL_ANSWER};
 use crate::broker::Broker;
 use crate::connection::{Answer, Begun, Hurry, Reply, Service};
 use crate::handlers::produce::Produced;
@@ -27,9 +28,6 @@ use crate::throttle;
 const MAX_OTHER_REQUEST: usize = 8 << 20;
 /// Largest request before authentication.
 const MAX_UNAUTHENTICATED_REQUEST: usize = 64 << 10;
-/// Answers below this are made without asking for memory first.
-const SMALL_ANSWER: usize = 64 << 10;
-
 /// The broker as connections see it.
 pub(crate) struct Dispatch(pub(crate) Arc<Broker>);
 
@@ -182,30 +180,34 @@ impl Dispatch {
                 ResponseBody::OffsetCommit(offset_commit::handle(&broker, &context, request).await).into()
             }),
             Request::OffsetFetch(request) => self.reply(context.clone(), async move {
-                ResponseBody::OffsetFetch(offset_fetch::handle(&broker, &context, request).await).into()
+                let mut room = AnswerRoom::new(&broker.answers);
+                let response = offset_fetch::handle(&broker, &context, &mut room, request).await;
+                Handled { charge: room.into_charge(), ..ResponseBody::OffsetFetch(response).into() }
             }),
-            Request::JoinGroup(request) => {
-                self.reply(
-                    context.clone(),
-                    async move { ResponseBody::JoinGroup(join_group::handle(&broker, &context, request).await).into() },
-                )
-            }
+            Request::JoinGroup(request) => self.reply(context.clone(), async move {
+                let mut room = AnswerRoom::new(&broker.answers);
+                let response = join_group::handle(&broker, &context, &mut room, request).await;
+                Handled { charge: room.into_charge(), ..ResponseBody::JoinGroup(response).into() }
+            }),
             Request::Heartbeat(request) => self
                 .reply(context.clone(), async move { ResponseBody::Heartbeat(heartbeat::handle(&broker, &context, request).await).into() }),
             Request::LeaveGroup(request) => self.reply(context.clone(), async move {
                 ResponseBody::LeaveGroup(leave_group::handle(&broker, &context, request).await).into()
             }),
-            Request::SyncGroup(request) => {
-                self.reply(
-                    context.clone(),
-                    async move { ResponseBody::SyncGroup(sync_group::handle(&broker, &context, request).await).into() },
-                )
-            }
+            Request::SyncGroup(request) => self.reply(context.clone(), async move {
+                let mut room = AnswerRoom::new(&broker.answers);
+                let response = sync_group::handle(&broker, &context, &mut room, request).await;
+                Handled { charge: room.into_charge(), ..ResponseBody::SyncGroup(response).into() }
+            }),
             Request::DescribeGroups(request) => self.reply(context.clone(), async move {
-                ResponseBody::DescribeGroups(describe_groups::handle(&broker, &context, request).await).into()
+                let mut room = AnswerRoom::new(&broker.answers);
+                let response = describe_groups::handle(&broker, &context, &mut room, request).await;
+                Handled { charge: room.into_charge(), ..ResponseBody::DescribeGroups(response).into() }
             }),
             Request::ListGroups(request) => self.reply(context.clone(), async move {
-                ResponseBody::ListGroups(list_groups::handle(&broker, &context, request).await).into()
+                let mut room = AnswerRoom::new(&broker.answers);
+                let response = list_groups::handle(&broker, &context, &mut room, request).await;
+                Handled { charge: room.into_charge(), ..ResponseBody::ListGroups(response).into() }
             }),
             Request::DeleteGroups(request) => self.reply(context.clone(), async move {
                 ResponseBody::DeleteGroups(delete_groups::handle(&broker, &context, request).await).into()
@@ -217,7 +219,9 @@ impl Dispatch {
                 ResponseBody::ConsumerGroupHeartbeat(consumer_group_heartbeat::handle(&broker, &context, request).await).into()
             }),
             Request::ConsumerGroupDescribe(request) => self.reply(context.clone(), async move {
-                ResponseBody::ConsumerGroupDescribe(consumer_group_describe::handle(&broker, &context, request).await).into()
+                let mut room = AnswerRoom::new(&broker.answers);
+                let response = consumer_group_describe::handle(&broker, &context, &mut room, request).await;
+                Handled { charge: room.into_charge(), ..ResponseBody::ConsumerGroupDescribe(response).into() }
             }),
             Request::ApiVersions(request) => {
                 self.reply(context.clone(), async move { ResponseBody::ApiVersions(api_versions::handle(&context, &request)).into() })

@@ -3,7 +3,8 @@
 //! A request's way: [`listener`] accepts, [`connection`] reads frames and keeps answers in order, [`dispatch`] finds the handler,
 //! [`handlers`] translate between Kafka's words and [`partition`] or the metadata service, [`error_code`] alone maps their errors.
 //! [`fetch_wait`] is the only place that waits for data, [`fetch_session`] the only one that remembers what a client was told;
-//! [`down_conversion`] puts what was read into the words of old consumers. [`coordinator`] runs the groups' coordinators.
+//! [`down_conversion`] puts what was read into the words of old consumers. [`coordinator`] runs the groups' coordinators, [`group_lag`] tells
+//! how far their groups are behind.
 //!
 //! Invariants: an append's order is fixed before the connection reads its next request; answers leave in the order of their requests;
 //! no peer can make the broker hold more than a small multiple of what it sent, or more unread answers than one.
@@ -13,6 +14,7 @@ mod options;
 
 mod listener;
 
+mod answer_room;
 mod connection;
 mod gathered;
 mod memory_budget;
@@ -30,6 +32,7 @@ mod producer_ids;
 mod throttle;
 
 mod coordinator;
+mod group_lag;
 mod leadership;
 mod topics;
 

@@ -204,6 +204,21 @@ pub struct DescribedMember {
     pub assignment: Bytes,
 }
 
+/// An offset that a group has committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CommittedOffset<'a> {
+    /// Which group.
+    pub group_id: &'a str,
+    /// Name of the topic.
+    pub topic: &'a str,
+    /// Its id when the offset was committed; all zero if it was not known.
+    pub topic_id: TopicId,
+    /// Which partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
+}
+
 /// A group, for ListGroups.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed {
@@ -283,4 +298,65 @@ pub struct DescribedPartitions {
     pub topic_name: String,
     /// Which partitions.
     pub partitions: Vec<i32>,
+}
+
+/// About what an answer takes beside its texts, for each element that it lists: a member, a group, a topic.
+const ELEMENT_BYTES: usize = 32;
+/// As [`ELEMENT_BYTES`], for a partition and its offset.
+const OFFSET_BYTES: usize = 24;
+
+fn optional(text: Option<&String>) -> usize {
+    text.map_or(0, String::len)
+}
+
+impl Joined {
+    /// About how many bytes it will have in an answer.
+    pub fn bytes(&self) -> usize {
+        let members = self.members.iter();
+        members.map(|it| ELEMENT_BYTES + it.member_id.len() + optional(it.instance_id.as_ref()) + it.metadata.len()).sum()
+    }
+}
+
+impl FetchedOffsets {
+    /// About how many bytes it will have in an answer.
+    pub fn bytes(&self) -> usize {
+        let partitions = |topic: &FetchedTopic| topic.partitions.iter().map(|it| OFFSET_BYTES + it.metadata.len()).sum::<usize>();
+        self.topics.iter().map(|topic| ELEMENT_BYTES + topic.name.len() + partitions(topic)).sum()
+    }
+}
+
+impl Described {
+    /// About how many bytes it will have in an answer.
+    pub fn bytes(&self) -> usize {
+        let member = |it: &DescribedMember| {
+            let texts = it.member_id.len() + optional(it.instance_id.as_ref()) + it.client_id.len() + it.client_host.len();
+            ELEMENT_BYTES + texts + it.metadata.len() + it.assignment.len()
+        };
+        ELEMENT_BYTES + self.group_id.len() + self.members.iter().map(member).sum::<usize>()
+    }
+}
+
+impl Listed {
+    /// About how many bytes it will have in an answer.
+    pub fn bytes(&self) -> usize {
+        ELEMENT_BYTES + self.group_id.len() + self.protocol_type.len()
+    }
+}
+
+impl ConsumerDescribed {
+    /// About how many bytes it will have in an answer.
+    pub fn bytes(&self) -> usize {
+        ELEMENT_BYTES + self.group_id.len() + self.members.iter().map(ConsumerDescribedMember::bytes).sum::<usize>()
+    }
+}
+
+impl ConsumerDescribedMember {
+    fn bytes(&self) -> usize {
+        let partitions = self.assignment.iter().chain(&self.target_assignment);
+        let partitions = partitions.map(|it| ELEMENT_BYTES + it.topic_name.len() + size_of_val(it.partitions.as_slice()));
+        let texts = self.member_id.len() + self.client_id.len() + self.client_host.len() + self.subscribed_regex.len();
+        let optional = optional(self.instance_id.as_ref()) + optional(self.rack_id.as_ref());
+        let subscribed = self.subscribed_topics.iter().map(|name| 2 + name.len());
+        ELEMENT_BYTES + texts + optional + subscribed.sum::<usize>() + partitions.sum::<usize>()
+    }
 }

@@ -13,9 +13,9 @@ use crate::entry::{Entry, Group};
 use crate::offsets::Offsets;
 use crate::row::Kind;
 use crate::{
-    Answer, CommitRequest, ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatRequest, DeleteOffsetsRequest, Described, Effects,
-    FetchOffsetsRequest, FetchedOffsets, GroupError, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, Left, LeftMember,
-    ListFilter, Listed, Moment, Now, Options, PartitionResults, Row, RowError, SyncRequest, Ticket, Topics,
+    Answer, CommitRequest, CommittedOffset, ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatRequest, DeleteOffsetsRequest,
+    Described, Effects, FetchOffsetsRequest, FetchedOffsets, GroupError, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, Left,
+    LeftMember, ListFilter, Listed, Moment, Now, Options, PartitionResults, Row, RowError, SyncRequest, Ticket, Topics,
 };
 
 /// The groups of one slot: members, generations, committed offsets.
@@ -266,6 +266,11 @@ impl Coordinator {
             group.check_fetch(request)?;
         }
         Ok(offsets.fetch(request))
+    }
+
+    /// Every offset that a group of this slot has committed. Those of one topic of one group come one after the other.
+    pub fn committed(&self) -> impl Iterator<Item = CommittedOffset<'_>> {
+        self.groups.iter().flat_map(|(group_id, entry)| entry.offsets.iter(group_id))
     }
 
     /// OffsetDelete.

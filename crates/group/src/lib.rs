@@ -35,9 +35,9 @@ mod row;
 mod tests;
 
 pub use answers::{
-    Answer, ConsumerDescribed, ConsumerDescribedMember, ConsumerHeartbeat, Described, DescribedMember, DescribedPartitions, FetchedOffsets,
-    FetchedPartition, FetchedTopic, GroupState, GroupType, Joined, JoinedMember, Left, LeftMember, Listed, PartitionResults, Synced,
-    TopicResults,
+    Answer, CommittedOffset, ConsumerDescribed, ConsumerDescribedMember, ConsumerHeartbeat, Described, DescribedMember,
+    DescribedPartitions, FetchedOffsets, FetchedPartition, FetchedTopic, GroupState, GroupType, Joined, JoinedMember, Left, LeftMember,
+    Listed, PartitionResults, Synced, TopicResults,
 };
 pub use coordinator::Coordinator;
 pub use effects::{Effects, Ticket};

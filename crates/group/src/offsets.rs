@@ -8,8 +8,8 @@ use types::{Timestamp, TopicId};
 use crate::effects::Context;
 use crate::row::{Kind, Reader, Writer};
 use crate::{
-    CommitPartition, CommitRequest, CommitTopic, DeleteOffsetsRequest, FetchOffsetsRequest, FetchTopic, FetchedOffsets, FetchedPartition,
-    FetchedTopic, GroupError, PartitionResults, Row, RowError, TopicResults, Topics,
+    CommitPartition, CommitRequest, CommitTopic, CommittedOffset, DeleteOffsetsRequest, FetchOffsetsRequest, FetchTopic, FetchedOffsets,
+    FetchedPartition, FetchedTopic, GroupError, PartitionResults, Row, RowError, TopicResults, Topics,
 };
 
 const VERSION: u8 = 1;
@@ -86,6 +86,19 @@ impl Offsets {
                 self.topics.insert(topic.to_owned(), BTreeMap::from([(partition, committed)]));
             }
         }
+    }
+
+    /// All of them, as those of `group_id`.
+    pub(crate) fn iter<'a>(&'a self, group_id: &'a str) -> impl Iterator<Item = CommittedOffset<'a>> {
+        self.topics.iter().flat_map(move |(topic, partitions)| {
+            partitions.iter().map(move |(partition, committed)| CommittedOffset {
+                group_id,
+                topic,
+                topic_id: committed.topic_id,
+                partition: *partition,
+                offset: committed.offset,
+            })
+        })
     }
 
     /// What is asked for, or all of it.

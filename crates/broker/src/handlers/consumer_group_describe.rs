@@ -5,28 +5,32 @@ use protocol::StrBytes;
 use protocol::messages::consumer_group_describe_response::{Assignment, DescribedGroup, Member, TopicPartitions};
 use protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, TopicName};
 
-use super::group_member::{ask_each, operations, refused, text};
+use super::group_member::{Questions, once, operations, refused, text};
+use crate::answer_room::AnswerRoom;
 use crate::broker::Broker;
+use crate::coordinator::Coordinators;
 use crate::session::RequestContext;
 
 pub(crate) async fn handle(
     broker: &Broker,
     context: &RequestContext,
+    room: &mut AnswerRoom<'_>,
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
-    let described = ask_each(broker, request.group_ids, |asked| {
-        move |coordinator: &mut Coordinator, topics: &dyn Topics, _| coordinator.consumer_describe(&asked, topics)
-    });
-    let groups = described.await.into_iter().map(|(group_id, described)| {
+    let (mut groups, mut questions) = (Vec::new(), Questions::default());
+    for group_id in once(request.group_ids) {
+        let (slot, asked) = (Coordinators::slot(&group_id), group_id.to_string());
+        let ask = move |coordinator: &Coordinator, topics: &dyn Topics| coordinator.consumer_describe(&asked, topics);
+        let described = questions.ask(broker.coordinators.ask_in_room(slot, room, ConsumerDescribed::bytes, ask)).await;
         let answer = match described {
             Ok(described) => describe(described).with_authorized_operations(operations(request.include_authorized_operations)),
             Err(error) => DescribedGroup::default()
                 .with_error_code(refused(broker, context, &error))
                 .with_error_message(Some(text(error.to_string()))),
         };
-        answer.with_group_id(group_id)
-    });
-    ConsumerGroupDescribeResponse::default().with_groups(groups.collect())
+        groups.push(answer.with_group_id(group_id));
+    }
+    ConsumerGroupDescribeResponse::default().with_groups(groups)
 }
 
 fn describe(described: ConsumerDescribed) -> DescribedGroup {

@@ -5,9 +5,10 @@ use protocol::StrBytes;
 use protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
-use super::group_member::{ask_each, operations, refused, text};
+use super::group_member::{Questions, once, operations, refused, text};
+use crate::answer_room::AnswerRoom;
 use crate::broker::Broker;
-use crate::coordinator::CoordinatorError;
+use crate::coordinator::{CoordinatorError, Coordinators};
 use crate::session::RequestContext;
 
 /// Before, a group that does not exist is dead and no error (KIP-1043).
@@ -15,10 +16,17 @@ const NOT_FOUND_SINCE: i16 = 6;
 /// The state of a group that does not exist.
 const DEAD: &str = "Dead";
 
-pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let described =
-        ask_each(broker, request.groups, |asked| move |coordinator: &mut Coordinator, _: &dyn Topics, _| coordinator.describe(&asked));
-    let groups = described.await.into_iter().map(|(group_id, described)| {
+pub(crate) async fn handle(
+    broker: &Broker,
+    context: &RequestContext,
+    room: &mut AnswerRoom<'_>,
+    request: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
+    let (mut groups, mut questions) = (Vec::new(), Questions::default());
+    for group_id in once(request.groups) {
+        let (slot, asked) = (Coordinators::slot(&group_id), group_id.to_string());
+        let ask = move |coordinator: &Coordinator, _: &dyn Topics| coordinator.describe(&asked);
+        let described = questions.ask(broker.coordinators.ask_in_room(slot, room, Described::bytes, ask)).await;
         let answer = match described {
             Ok(described) => describe(described).with_authorized_operations(operations(request.include_authorized_operations)),
             Err(CoordinatorError::Group(error @ GroupError::GroupIdNotFound(_))) => {
@@ -32,9 +40,9 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
             }
             Err(error) => DescribedGroup::default().with_error_code(refused(broker, context, &error)),
         };
-        answer.with_group_id(group_id)
-    });
-    DescribeGroupsResponse::default().with_groups(groups.collect())
+        groups.push(answer.with_group_id(group_id));
+    }
+    DescribeGroupsResponse::default().with_groups(groups)
 }
 
 fn describe(described: Described) -> DescribedGroup {

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use futures::{StreamExt, stream};
-use group::{Coordinator, GroupError, Now, Topics};
+use group::GroupError;
 use metadata_api::ClusterImage;
 use protocol::messages::GroupId;
 use protocol::{ErrorCode, StrBytes};
@@ -65,32 +64,57 @@ pub(crate) fn partitions(image: &ClusterImage, name: &str) -> Range<i32> {
     0..i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// How many groups of one request are asked at the same time: a coordinator that has to be waited for does not keep the others waiting.
-const ASKED_AT_ONCE: usize = 64;
-
-/// Asks for each group once, however often it is named, and answers in the order of the request.
-pub(crate) async fn ask_each<T, F>(
-    broker: &Broker,
-    group_ids: Vec<GroupId>,
-    ask: impl Fn(String) -> F,
-) -> Vec<(GroupId, Result<T, CoordinatorError>)>
-where
-    T: Send + 'static,
-    F: FnOnce(&mut Coordinator, &dyn Topics, Now) -> Result<T, GroupError> + Send + 'static,
-{
+/// Each group once, however often the request names it (it may have a great many members), in the order of the request.
+pub(crate) fn once(group_ids: Vec<GroupId>) -> impl Iterator<Item = GroupId> {
     let mut named = HashSet::new();
-    let once: Vec<_> = group_ids.into_iter().filter(|group_id| named.insert(group_id.clone())).collect();
-    let asked = once.into_iter().map(|group_id| {
-        let ask = ask(group_id.to_string());
-        async move {
-            let answer = broker.coordinators.ask(&group_id, ask).await;
-            (group_id, answer)
+    group_ids.into_iter().filter(move |group_id| named.insert(group_id.clone()))
+}
+
+/// What one request asks of several coordinators, one after the other. Once one was waited for in vain the others are not: the request
+/// would wait as many times as it names groups.
+#[derive(Default)]
+pub(crate) struct Questions {
+    absent: Option<CoordinatorError>,
+}
+
+impl Questions {
+    pub(crate) async fn ask<T>(&mut self, ask: impl Future<Output = Result<T, CoordinatorError>>) -> Result<T, CoordinatorError> {
+        if let Some(error) = &self.absent {
+            return Err(error.clone());
         }
-    });
-    stream::iter(asked).buffered(ASKED_AT_ONCE).collect().await
+        let answer = ask.await;
+        if let Err(error @ (CoordinatorError::NotAvailable | CoordinatorError::Loading)) = &answer {
+            self.absent = Some(error.clone());
+        }
+        answer
+    }
 }
 
 /// What may be done with a group, if the client asked: without an authorizer, everything.
 pub(crate) fn operations(asked: bool) -> i32 {
     if asked { GROUP_OPERATIONS } else { NO_OPERATIONS }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::messages::GroupId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn once_a_coordinator_is_absent_the_next_is_not_asked() {
+        let mut questions = Questions::default();
+        assert_eq!(questions.ask(async { Ok(1) }).await, Ok(1));
+        let refusal = CoordinatorError::NotCoordinator;
+        assert_eq!(questions.ask::<()>(async { Err(refusal.clone()) }).await, Err(refusal), "this one was there");
+        assert_eq!(questions.ask(async { Ok(2) }).await, Ok(2));
+        assert_eq!(questions.ask::<()>(async { Err(CoordinatorError::Loading) }).await, Err(CoordinatorError::Loading));
+        assert_eq!(questions.ask::<()>(async { unreachable!("it would have to be waited for") }).await, Err(CoordinatorError::Loading));
+    }
+
+    #[test]
+    fn a_group_is_asked_for_once_and_in_the_order_of_the_request() {
+        let ids = ["b", "a", "b", "c", "a"].map(|id| GroupId(StrBytes::from_static_str(id)));
+        assert_eq!(once(ids.to_vec()).map(|id| id.to_string()).collect::<Vec<_>>(), ["b", "a", "c"]);
+    }
 }

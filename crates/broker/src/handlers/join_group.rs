@@ -7,6 +7,7 @@ use protocol::messages::join_group_response::JoinGroupResponseMember;
 use protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
 use super::group_member::{client_host, client_id, owned, refused, text};
+use crate::answer_room::AnswerRoom;
 use crate::broker::Broker;
 use crate::coordinator::CoordinatorError;
 use crate::session::RequestContext;
@@ -16,7 +17,12 @@ const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
 /// A leader can be told that there is nothing to assign (KIP-814).
 const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 
-pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: JoinGroupRequest) -> JoinGroupResponse {
+pub(crate) async fn handle(
+    broker: &Broker,
+    context: &RequestContext,
+    room: &mut AnswerRoom<'_>,
+    request: JoinGroupRequest,
+) -> JoinGroupResponse {
     let version = context.header.version;
     let member_id = request.member_id.clone();
     let protocols = request
@@ -45,7 +51,11 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: J
         () = hurry.wait() => Err(CoordinatorError::NotAvailable),
     };
     match joined {
-        Ok(joined) => answer(broker, joined),
+        Ok(joined) => {
+            // The leader's has everybody's metadata, which the group shares with it until it is encoded.
+            room.reserve(joined.bytes()).await;
+            answer(broker, joined)
+        }
         Err(error) => {
             let member_id = match &error {
                 CoordinatorError::Group(GroupError::MemberIdRequired { member_id }) => text(member_id.clone()),

@@ -4,14 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use group::{FetchOffsetsRequest, FetchTopic, FetchedOffsets};
+use group::{Coordinator, FetchOffsetsRequest, FetchTopic, FetchedOffsets, Topics};
 use metadata_api::ClusterImage;
 use protocol::StrBytes;
 use protocol::messages::offset_fetch_response::{OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics};
 use protocol::messages::{GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName};
 
-use super::group_member::{owned, refused, text, topic_id};
+use super::group_member::{Questions, owned, refused, text, topic_id};
+use crate::answer_room::AnswerRoom;
 use crate::broker::Broker;
+use crate::coordinator::Coordinators;
 use crate::session::RequestContext;
 
 /// Several groups at once (KIP-709).
@@ -22,36 +24,53 @@ const GROUP_ERROR_SINCE: i16 = 2;
 /// The topics and partitions asked for; `None` for all that there are.
 type Asked = Option<Vec<(StrBytes, Vec<i32>)>>;
 
-pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: OffsetFetchRequest) -> OffsetFetchResponse {
+pub(crate) async fn handle(
+    broker: &Broker,
+    context: &RequestContext,
+    room: &mut AnswerRoom<'_>,
+    request: OffsetFetchRequest,
+) -> OffsetFetchResponse {
     let OffsetFetchRequest { group_id, topics, groups, require_stable, .. } = request;
-    let mut answered = Vec::new();
+    let (mut answered, mut questions) = (Vec::new(), Questions::default());
     if context.header.version < GROUPS_SINCE {
         let asked: Asked = topics.map(|topics| topics.into_iter().map(|topic| (topic.name.0, topic.partition_indexes)).collect());
-        answered.push(fetch(broker, context, group_id, None, -1, asked, require_stable).await);
+        let request = Ask { group_id, member_id: None, member_epoch: -1, topics: asked, require_stable };
+        answered.push(fetch(broker, context, room, &mut questions, request).await);
     } else {
         let mut named = HashSet::new();
         for group in groups.into_iter().filter(|group| named.insert(group.group_id.clone())) {
             let asked: Asked = group.topics.map(|topics| topics.into_iter().map(|topic| (topic.name.0, topic.partition_indexes)).collect());
-            let member = owned(group.member_id.as_ref());
-            answered.push(fetch(broker, context, group.group_id, member, group.member_epoch, asked, require_stable).await);
+            let (member_id, member_epoch) = (owned(group.member_id.as_ref()), group.member_epoch);
+            let request = Ask { group_id: group.group_id, member_id, member_epoch, topics: asked, require_stable };
+            answered.push(fetch(broker, context, room, &mut questions, request).await);
         }
     }
     OffsetFetchResponse::default().with_groups(answered)
 }
 
-async fn fetch(
-    broker: &Broker,
-    context: &RequestContext,
+/// What is asked about one group.
+struct Ask {
     group_id: GroupId,
     member_id: Option<String>,
     member_epoch: i32,
-    asked: Asked,
+    topics: Asked,
     require_stable: bool,
+}
+
+async fn fetch(
+    broker: &Broker,
+    context: &RequestContext,
+    room: &mut AnswerRoom<'_>,
+    questions: &mut Questions,
+    ask: Ask,
 ) -> OffsetFetchResponseGroup {
+    let Ask { group_id, member_id, member_epoch, topics: asked, require_stable } = ask;
     let image = broker.image();
     let topics = asked.as_ref().map(|asked| once(&image, asked));
     let request = FetchOffsetsRequest { group_id: group_id.to_string(), member_id, member_epoch, topics, require_stable };
-    let fetched = broker.coordinators.ask(&group_id, move |coordinator, _, _| coordinator.fetch_offsets(&request)).await;
+    let fetch = move |coordinator: &Coordinator, _: &dyn Topics| coordinator.fetch_offsets(&request);
+    let asked_in_room = broker.coordinators.ask_in_room(Coordinators::slot(&group_id), room, FetchedOffsets::bytes, fetch);
+    let fetched = questions.ask(asked_in_room).await;
     let answer = OffsetFetchResponseGroup::default().with_group_id(group_id);
     match fetched {
         Ok(fetched) => answer.with_topics(committed(fetched)),

@@ -6,6 +6,7 @@ use protocol::StrBytes;
 use protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use super::group_member::{owned, refused};
+use crate::answer_room::AnswerRoom;
 use crate::broker::Broker;
 use crate::coordinator::CoordinatorError;
 use crate::session::RequestContext;
@@ -13,7 +14,12 @@ use crate::session::RequestContext;
 /// A member says what it takes the group's protocol to be (KIP-559).
 const PROTOCOL_SINCE: i16 = 5;
 
-pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: SyncGroupRequest) -> SyncGroupResponse {
+pub(crate) async fn handle(
+    broker: &Broker,
+    context: &RequestContext,
+    room: &mut AnswerRoom<'_>,
+    request: SyncGroupRequest,
+) -> SyncGroupResponse {
     let lacks_protocol = request.protocol_type.is_none() || request.protocol_name.is_none();
     let synced = if PROTOCOL_SINCE <= context.header.version && lacks_protocol {
         Err(GroupError::InconsistentGroupProtocol.into())
@@ -26,10 +32,14 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: S
         }
     };
     match synced {
-        Ok(synced) => SyncGroupResponse::default()
-            .with_protocol_type(synced.protocol_type.map(StrBytes::from_string))
-            .with_protocol_name(synced.protocol.map(StrBytes::from_string))
-            .with_assignment(synced.assignment),
+        Ok(synced) => {
+            // The group shares it with the answer until that is encoded.
+            room.reserve(synced.assignment.len()).await;
+            SyncGroupResponse::default()
+                .with_protocol_type(synced.protocol_type.map(StrBytes::from_string))
+                .with_protocol_name(synced.protocol.map(StrBytes::from_string))
+                .with_assignment(synced.assignment)
+        }
         Err(error) => SyncGroupResponse::default().with_error_code(refused(broker, context, &error)),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use kafka_protocol::protocol::Request;
 use kafka_protocol_3_9::messages as old;
 use metadata_api::SlotOwner;
 use protocol::ErrorCode;
@@ -16,7 +17,7 @@ use protocol::messages::*;
 use types::{CoordinatorKind, CoordinatorSlot, SlotEpoch};
 use wal::MemoryOptions;
 
-use crate::harness::{Peer, TestBroker, text};
+use crate::harness::{Peer, SOON, TestBroker, batch, text};
 use crate::metadata::SaveFault;
 
 /// Both are in slot 12: Java's hash of both is 2112.
@@ -214,6 +215,55 @@ async fn offsets_of_a_deleted_topic_are_gone_also_when_it_comes_again() {
     assert_eq!(peer.ask(5, &delete).await.responses[0].error_code, 0);
     broker.create_topic("events", 1, &[]).await;
     assert_eq!(fetched(&mut peer, GROUP, "events", 0).await.0, -1);
+}
+
+/// Waits until a group is shown to be so many records behind in a topic; `None` for not at all.
+async fn lag_becomes(broker: &TestBroker, group_id: &str, topic: &str, records: Option<i64>) {
+    let line = format!("siltstone_group_lag_records{{group=\"{group_id}\",topic=\"{topic}\"}}");
+    let expected = records.map(|records| format!("{line} {records}"));
+    let known = async {
+        loop {
+            let text = broker.metrics_text();
+            let found = text.lines().find(|candidate| candidate.starts_with(&line)).map(str::to_owned);
+            if found == expected {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(SOON, known).await;
+    assert!(in_time.is_ok(), "{line} did not become {records:?}:\n{}", broker.metrics_text());
+}
+
+#[tokio::test]
+async fn a_groups_lag_follows_producers_and_commits_until_the_offsets_are_gone() {
+    let broker = broker().await;
+    broker.create_topic("events", 2, &[]).await;
+    broker.create_topic("other", 1, &[]).await;
+    let mut peer = broker.connect().await;
+    for partition in [0, 1] {
+        assert_eq!(peer.produce("events", partition, batch(&["a", "b", "c"])).await.error_code, 0);
+    }
+    assert_eq!(committed(&mut peer, GROUP, &[("events", 0, 1), ("events", 1, 3), ("other", 0, 0)]).await, [ErrorCode::None; 3]);
+    assert_eq!(committed(&mut peer, "later", &[("events", 1, 0)]).await, [ErrorCode::None]);
+    lag_becomes(&broker, GROUP, "events", Some(2)).await;
+    lag_becomes(&broker, GROUP, "other", Some(0)).await;
+    lag_becomes(&broker, "later", "events", Some(3)).await;
+    assert_eq!(broker.metric("siltstone_group_lag_left_out"), 0.0);
+
+    assert_eq!(peer.produce("events", 1, batch(&["d"])).await.error_code, 0);
+    lag_becomes(&broker, GROUP, "events", Some(3)).await;
+    assert_eq!(committed(&mut peer, GROUP, &[("events", 0, 3), ("events", 1, 4)]).await, [ErrorCode::None; 2]);
+    lag_becomes(&broker, GROUP, "events", Some(0)).await;
+
+    let delete = DeleteTopicsRequest::default().with_topic_names(vec![TopicName(text("other"))]).with_timeout_ms(10_000);
+    assert_eq!(peer.ask(5, &delete).await.responses[0].error_code, 0);
+    lag_becomes(&broker, GROUP, "other", None).await;
+    lag_becomes(&broker, GROUP, "events", Some(0)).await;
+    let delete = DeleteGroupsRequest::default().with_groups_names(vec![group(GROUP)]);
+    assert_eq!(peer.ask(2, &delete).await.results[0].error_code, 0);
+    lag_becomes(&broker, GROUP, "events", None).await;
+    lag_becomes(&broker, "later", "events", Some(4)).await;
 }
 
 #[tokio::test]
@@ -420,4 +470,70 @@ async fn a_group_that_grows_too_large_is_refused_and_harms_no_other_group() {
     assert_ne!(joined.error_code, 0);
     let described = described(&mut peer, 6, &endless).await;
     assert_eq!(described.group_id.len(), 64 << 10);
+}
+
+/// Asks without reading an answer until at least `bytes` of answers are charged, and looks whether they are given back.
+async fn unread_is_charged<R: Request + Send + Sync + 'static>(broker: &TestBroker, version: i16, request: R, bytes: u32) {
+    let api = ApiKey::try_from(R::KEY).unwrap();
+    let mut peer = broker.connect().await;
+    let sending = tokio::spawn(async move {
+        loop {
+            peer.send(version, &request).await;
+        }
+    });
+    let charged = |enough: &'static (dyn Fn(f64, f64) -> bool + Sync)| async move {
+        while !enough(broker.metric("siltstone_answer_memory_bytes"), f64::from(bytes)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let held = tokio::time::timeout(SOON, charged(&|held, bytes| bytes <= held)).await;
+    assert!(held.is_ok(), "answers of {api:?} are not charged");
+    sending.abort();
+    let given_back = tokio::time::timeout(SOON, charged(&|held, _| held == 0.0)).await;
+    assert!(given_back.is_ok(), "answers of {api:?} are not given back");
+}
+
+#[tokio::test]
+async fn large_answers_about_groups_are_charged_for_as_long_as_nobody_reads_them() {
+    const LARGE: u32 = 200_000;
+    let broker = broker().await;
+    broker.create_topic("events", 60, &[]).await;
+    let mut peer = broker.connect().await;
+    let large = Bytes::from(vec![b'x'; LARGE as usize]);
+    let joined = peer.ask(3, &join(GROUP, "", large.clone())).await;
+    let assigned = SyncGroupRequestAssignment::default().with_member_id(joined.member_id.clone()).with_assignment(large.clone());
+    let first = sync(1, &joined.member_id, &[]).with_assignments(vec![assigned]);
+    assert_eq!(peer.ask(3, &first).await.assignment, large);
+    unread_is_charged(&broker, 3, sync(1, &joined.member_id, &[]), LARGE).await;
+    unread_is_charged(&broker, 5, DescribeGroupsRequest::default().with_groups(vec![group(GROUP)]), 2 * LARGE).await;
+    // Its leader, with other metadata than before: a generation begins with every request.
+    unread_is_charged(&broker, 3, join(GROUP, &joined.member_id, large.slice(1..)), LARGE - 1).await;
+
+    let note = text(&"n".repeat(4_000));
+    let partitions = (0..60).map(|partition| {
+        let partition = OffsetCommitRequestPartition::default().with_partition_index(partition).with_committed_offset(1);
+        partition.with_committed_metadata(Some(note.clone()))
+    });
+    let topic = OffsetCommitRequestTopic::default().with_name(TopicName(text("events"))).with_partitions(partitions.collect());
+    let request = OffsetCommitRequest::default().with_group_id(group(NEIGHBOUR)).with_topics(vec![topic]);
+    assert!(peer.ask(2, &request).await.topics[0].partitions.iter().all(|partition| partition.error_code == 0));
+    let all = OffsetFetchRequestGroup::default().with_group_id(group(NEIGHBOUR)).with_member_epoch(-1).with_topics(None);
+    unread_is_charged(&broker, 8, OffsetFetchRequest::default().with_groups(vec![all]), 60 * 4_000).await;
+
+    for number in 0..400 {
+        let long = format!("{number:0>200}");
+        assert_eq!(committed(&mut peer, &long, &[("events", 0, 1)]).await, [ErrorCode::None]);
+    }
+    unread_is_charged(&broker, 4, ListGroupsRequest::default(), 400 * 200).await;
+
+    let names = (0..1_000).map(|number| text(&format!("{number:0>200}"))).map(TopicName);
+    let heartbeat = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(group("consumers"))
+        .with_member_id(text("member"))
+        .with_rebalance_timeout_ms(60_000)
+        .with_topic_partitions(Some(Vec::new()))
+        .with_subscribed_topic_names(Some(names.collect()));
+    assert_eq!(peer.ask(1, &heartbeat).await.error_code, 0);
+    let describe = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group("consumers")]);
+    unread_is_charged(&broker, 1, describe, 1_000 * 200).await;
 }

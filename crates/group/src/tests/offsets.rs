@@ -206,6 +206,32 @@ fn offsets_go_with_their_topics() {
 }
 
 #[test]
+fn the_committed_offsets_of_all_groups_are_told_topic_by_topic_for_as_long_as_they_are_kept() {
+    let mut group = Harness::new(prompt());
+    let told = |group: &Harness| {
+        let mut told: Vec<_> = group.coordinator.committed().map(|it| (it.topic.to_owned(), it.partition, it.offset)).collect();
+        assert!(group.coordinator.committed().all(|it| it.group_id == GROUP && it.topic_id == TopicId::default()));
+        assert!(told.is_sorted_by_key(|(topic, _, _)| topic.clone()), "{told:?}");
+        told.sort();
+        told
+    };
+    assert_eq!(told(&group), []);
+    for (topic, partition, offset) in [("orders", 1, 5), ("bills", 0, 2), ("orders", 0, 3), ("orders", 1, 9)] {
+        group.commit(simple(topic, partition, offset)).unwrap().remove(0).unwrap();
+    }
+    let orders = [("orders".to_owned(), 0, 3), ("orders".to_owned(), 1, 9)];
+    assert_eq!(told(&group), [&[("bills".to_owned(), 0, 2)][..], &orders].concat());
+    group.coordinator.topics_deleted(&["bills".to_owned()]);
+    group.settle();
+    group.reload();
+    assert_eq!(told(&group), orders);
+    delete(&mut group, "orders", &[0]).unwrap().remove(0).unwrap();
+    assert_eq!(told(&group), orders[1..]);
+    group.pass(WEEK + 10 * MINUTE);
+    assert_eq!(told(&group), []);
+}
+
+#[test]
 fn offsets_of_somebody_who_never_joins_end_a_week_after_their_commit_and_the_group_with_them() {
     let mut group = Harness::new(prompt());
     group.commit(simple("orders", 0, 1)).unwrap().remove(0).unwrap();

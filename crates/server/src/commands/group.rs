@@ -101,6 +101,7 @@ struct Progress<'a> {
 }
 
 impl Progress<'_> {
+    /// By the rule of the metric `siltstone_group_lag_records`.
     fn lag(&self) -> Option<i64> {
         Some((self.end? - self.committed?).max(0))
     }
