@@ -1,6 +1,6 @@
 //! FindCoordinator: who coordinates a group.
 //!
-//! Transactions and share groups are refused for good with INVALID_REQUEST, because a retriable code would make their clients spin.
+//! Transactions and share groups are refused with codes that every client gives up at: others are asked again, by some for ever.
 
 use protocol::messages::find_coordinator_response::Coordinator;
 use protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
@@ -11,8 +11,9 @@ use crate::broker::Broker;
 use crate::coordinator::{Coordinators, coordinator_of};
 use crate::session::RequestContext;
 
-/// Kafka's key types; 1 is a transactional id, 2 a share group's partition.
+/// Kafka's key types; 2 is a share group's partition.
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 pub(crate) fn handle(broker: &Broker, context: &RequestContext, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     let keys = if context.header.version < 4 { vec![request.key] } else { request.coordinator_keys };
@@ -21,10 +22,10 @@ pub(crate) fn handle(broker: &Broker, context: &RequestContext, request: FindCoo
 }
 
 fn coordinator(broker: &Broker, context: &RequestContext, key_type: i8, key: StrBytes) -> Coordinator {
-    let found = if key_type == GROUP {
-        named(broker, context, &key)
-    } else {
-        Err((ErrorCode::InvalidRequest, "only groups have coordinators here"))
+    let found = match key_type {
+        GROUP => named(broker, context, &key),
+        TRANSACTION => Err((ErrorCode::TransactionalIdAuthorizationFailed, "transactions are not supported yet")),
+        _ => Err((ErrorCode::InvalidRequest, "only groups have coordinators here")),
     };
     found
         .unwrap_or_else(|(code, message)| {

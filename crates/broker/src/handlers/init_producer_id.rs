@@ -11,8 +11,8 @@ use crate::session::RequestContext;
 
 pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: &InitProducerIdRequest) -> InitProducerIdResponse {
     let given = match request.transactional_id {
-        // Fatal for the client at once; a retriable code would make it ask for ever.
-        Some(_) => Err(ErrorCode::InvalidRequest),
+        // There are no transactions yet. This is the code that every client gives up at; others are asked again, by some for ever.
+        Some(_) => Err(ErrorCode::TransactionalIdAuthorizationFailed),
         None => broker.producer_ids.next(&*broker.metadata).await.map_err(|error| {
             tracing::warn!("no producer id could be given out: {error}");
             error_code::producer_id(&error)

@@ -271,7 +271,8 @@ async fn producer_ids_are_never_given_out_twice_and_transactions_are_refused_for
     assert!(ids.is_sorted_by(|a, b| a < b));
     let transactional = InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(text("me"))));
     let answer = peer.ask(4, &transactional).await;
-    assert_eq!((answer.error_code, answer.producer_id.0, answer.producer_epoch), (ErrorCode::InvalidRequest.code(), -1, -1));
+    let refusal = ErrorCode::TransactionalIdAuthorizationFailed.code();
+    assert_eq!((answer.error_code, answer.producer_id.0, answer.producer_epoch), (refusal, -1, -1));
 }
 
 #[tokio::test]
@@ -284,8 +285,10 @@ async fn a_groups_coordinator_is_this_broker_and_a_transactions_is_refused() {
     let answer = peer.ask(4, &new).await;
     let found: Vec<_> = answer.coordinators.iter().map(|found| (found.key.to_string(), found.error_code, found.node_id.0)).collect();
     assert_eq!(found, [("g".to_owned(), 0, 1), ("h".to_owned(), 0, 1)]);
-    let refused = peer.ask(4, &new.with_key_type(1)).await;
-    assert_eq!(refused.coordinators[0].error_code, ErrorCode::InvalidRequest.code());
+    for (key_type, refusal) in [(1, ErrorCode::TransactionalIdAuthorizationFailed), (2, ErrorCode::InvalidRequest)] {
+        let refused = peer.ask(4, &new.clone().with_key_type(key_type)).await;
+        assert_eq!(refused.coordinators[0].error_code, refusal.code());
+    }
 }
 
 #[tokio::test]
