@@ -23,17 +23,18 @@ kafka_python_build() {
 # The tests' fixtures expect a broker 0 and topics of four partitions.
 kafka_python_settings() { printf '%s\n' node.id=0 num.partitions=4 group.initial.rebalance.delay.ms=0 group.min.session.timeout.ms=100; }
 kafka_python_run() {
-  local directory=$2 seconds=60 file name log verdict said
+  local directory=$2 seconds=60 file tests name log verdict said
   local pytest=("$cache/kafka-python-$KAFKA_PYTHON_VERSION/python/bin/python" -m pytest -q -p no:cacheprovider --color=no --tb=short
     --timeout "$seconds" --timeout-method signal)
   cd "$cache/kafka-python-$KAFKA_PYTHON_VERSION/source"
   export KAFKA_URI=kafka://$1 KAFKA_VERSION=4.3.0 KAFKA_ROOT=$directory
   : > "$directory/results.tsv"
   for file in producer consumer admin; do
-    limited 60 "${pytest[@]}" --collect-only "test/integration/test_${file}_integration.py" | sed -n 's/^test.*\.py:://p' > "$directory/$file.names"
+    tests=test/integration/test_${file}_integration.py
+    limited 300 "${pytest[@]}" --collect-only "$tests" | sed -n 's/^test.*\.py:://p' > "$directory/$file.names"
     wanted < "$directory/$file.names" | while read -r name; do
       log=$directory/$file-${name//\//_}.log verdict=failed said=
-      if limited $((seconds + 10)) "${pytest[@]}" -rs "test/integration/test_${file}_integration.py::$name" > "$log" 2>&1; then verdict=passed; fi
+      if limited $((seconds + 10)) "${pytest[@]}" -rs "$tests::$name" > "$log" 2>&1; then verdict=passed; fi
       if grep -qE '^1 skipped' "$log"; then
         verdict=skipped
         said=$(sed -nE 's/^SKIPPED \[1\] (test\/integration\/)?//p' "$log" | reason)

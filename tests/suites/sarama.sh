@@ -3,9 +3,17 @@
 SARAMA_VERSION=1.60.1
 TOXIPROXY_VERSION=2.12.0
 
+# These start containers, or stop those of brokers.
+SARAMA_CONTAINERS='TestJava.*
+TestConsumerFetchFollowerFailover.*
+TestFuncAdminElectLeaders
+TestFuncAdminListConsumerGroupOffsets
+TestFuncIdempotentBufferedSequence.*
+TestFuncTxnProduceWithBrokerFailure'
+
 sarama_about() {
   echo "sarama $SARAMA_VERSION, functional tests"
-  echo "all of them, with one broker in place of five and one replica in place of three; TestVersionMatrix speaks every version from Kafka 0.8 on"
+  echo "all of them, with one broker in place of five and one replica in place of three; some speak every version from Kafka 0.8 on"
   echo "what starts and stops brokers or runs Java programs in containers"
 }
 sarama_needs() { lacks go; }
@@ -33,12 +41,13 @@ sarama_run() {
   { printf '[{"name":"kafka1","listen":"127.0.0.1:%s","upstream":"%s","enabled":true}' "$proxy" "$1"
     printf ',{"name":"kafka%s","listen":"127.0.0.1:0","upstream":"127.0.0.1:1","enabled":false}' 2 3 4 5
     echo ']'; } > "$directory/proxies.json"
-  "$cache/sarama-$SARAMA_VERSION/toxiproxy" -host 127.0.0.1 -port "$controller" -config "$directory/proxies.json" > "$directory/toxiproxy.log" 2>&1 &
+  "$cache/sarama-$SARAMA_VERSION/toxiproxy" -host 127.0.0.1 -port "$controller" -config "$directory/proxies.json" \
+    > "$directory/toxiproxy.log" 2>&1 &
   await $! "$directory/toxiproxy.log" listens "$proxy"
   export BOOTSTRAP=127.0.0.1:$proxy TOXIPROXY_ADDR=http://127.0.0.1:$controller KAFKA_VERSION=4.1.0
   cd "$cache/sarama-$SARAMA_VERSION/source" # some read files beside them
   # The program would start brokers before it lists its tests.
   sed -nE 's/^func (Test[A-Za-z0-9_]+)\(t \*testing\.T\) .*/\1/p' functional_*test.go |
-    grep -vE '^Test(Main|Java|ConsumerFetchFollowerFailover|FuncTxnProduceWithBrokerFailure|FuncAdminElectLeaders|FuncAdminListConsumerGroupOffsets$|FuncIdempotentBufferedSequence)' |
+    grep -vxE "$(paste -sd '|' <<< "$SARAMA_CONTAINERS")" |
     go_tests_together "$program" 180 "$directory"
 }
