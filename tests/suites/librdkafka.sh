@@ -11,6 +11,9 @@ LIBRDKAFKA_SECONDS=400
 # What the suite's quick mode leaves out, wholly or in good part, and what the others are quick without: groups.
 LIBRDKAFKA_LONG='0018|0019|0022|0026|0045|0050|0061|0089|0102|0113|0122|0127|0132|0137'
 
+# Of these each function counts, because the first that fails hides the others.
+LIBRDKAFKA_PARTS='0081|0102|0113'
+
 # With the consumer protocol (KIP-848) only what has groups is run again.
 LIBRDKAFKA_GROUPS='0018|0019|0022|0026|0029|0030|0033|0040|0042|0045|0049|0050|0056|0060|0064|0069|0081:.*(Group|Offset)|0083|0084|0089|0091|0093|0099|0102|0109|0113|0118|0122|0127|0130|0132|0137|0140'
 
@@ -61,13 +64,12 @@ librdkafka_tool() {
   chmod +x "$1/kafka/bin/$2.sh"
 }
 
-# As the suite's own brokers are set up, but for their number. Where there are ACLs, everybody may do everything.
+# As the suite's own brokers are set up, but for their number; so groups wait for more members as long as they do by default. Where there are
+# ACLs, everybody may do everything.
 librdkafka_settings() {
   echo authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
   echo super.users=User:ANONYMOUS
   echo num.partitions=4
-  echo group.initial.rebalance.delay.ms=0
-  echo group.min.session.timeout.ms=100
   echo offsets.topic.num.partitions=8
   echo transaction.state.log.num.partitions=8
 }
@@ -92,22 +94,31 @@ librdkafka_run() {
 }
 
 # librdkafka_entries: of the suite's table, what needs a broker and is not to be started by hand: its name, why it is left out, if it is, and the
-# process that runs it, which is a number, or a number and a function of its. Of the administrative API each function counts, because the
-# first that fails hides the others.
+# process that runs it, which is a number, or a number and a function of its.
 librdkafka_entries() {
-  local parts
-  parts=$(awk '/^(static void )?do_test_/ { match($0, /do_test_[A-Za-z_]+/); name = substr($0, RSTART, RLENGTH) } /SUB_TEST_QUICK\(/ { print name }' \
-    0081-admin.c | sort -u | paste -s -d ' ')
+  local entry why function
   awk '/^struct test tests\[\]/ { inside = 1 } inside && /Manual tests/ { exit } inside' test.c | tr '\n' ' ' | sed 's/_TEST(/\n/g' |
-    awk -F '[,)]' -v parts="$parts" '
+    awk -F '[,)]' '
       !/^[0-9][0-9][0-9][0-9]_/ || /TEST_F_(LOCAL|MANUAL)/ { next }
       { why = "" }
       /^0016_/ { why = "needs a broker that answers over JMX" }
       /^(0097|0115|0119|0126|0135|0142)_/ { why = "needs SASL or TLS" }
       /TEST_F_KNOWN_ISSUE[, )]/ { why = "known to fail, says the suite" }
       /"noautocreate"/ { why = "needs a broker that creates no topics by itself" }
-      /^0081_/ { for (i = split(parts, part, " "); 0 < i; i--) print $1 ":" substr(part[i], 9) "\t\t0081:" part[i]; next }
-      { print $1 "\t" why "\t" (why == "" ? substr($1, 1, 4) : "-") }'
+      { print $1 "\t" why }' |
+    while IFS=$'\t' read -r entry why; do
+      if [[ $entry =~ ^($LIBRDKAFKA_PARTS)_ ]]; then
+        for function in $(librdkafka_functions "$entry"); do printf '%s:%s\t\t%s:%s\n' "$entry" "${function#do_test_}" "${entry%%_*}" "$function"; done
+      elif [ -n "$why" ]; then printf '%s\t%s\t-\n' "$entry" "$why"
+      else printf '%s\t\t%s\n' "$entry" "${entry%%_*}"
+      fi
+    done
+}
+
+# librdkafka_functions ENTRY: what its main function calls to test.
+librdkafka_functions() {
+  sed -nE "/^(int main_$1|static void do_test_apis)\(/,/^\}/p" "${1%%_*}"-*.c* | grep -oE '\b(do_test|[a-z])_[A-Za-z0-9_]+\(' | tr -d '(' |
+    grep -v '^do_test_apis$' | sort -u
 }
 
 # librdkafka_process RUN PROTOCOL LOG NAME…: runs a process, whose entries the names are. The summary that ends the log has a line for each;
