@@ -38,7 +38,8 @@ kafka_tools_run() {
   create() { jvm "$version" $tools.TopicCommand --bootstrap-server "$BOOTSTRAP" --create --topic "$1" --partitions 1 > /dev/null; }
   write() { jvm "$version" $producer --bootstrap-server "$BOOTSTRAP" --topic "$topic"; }
   read_() { jvm "$version" $tools.consumer.ConsoleConsumer --bootstrap-server "$BOOTSTRAP" --topic "$topic" --timeout-ms 30000 "$@"; }
-  groups() { jvm "$version" $tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$BOOTSTRAP" "$@"; }
+  # The tool waits for 5 s by default, which a busy machine may exceed.
+  groups() { jvm "$version" $tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$BOOTSTRAP" --timeout 60000 "$@"; }
   # The new offset is the second word after the topic. Kafka 3.9 prints header and row as one line, so columns cannot be counted from its start.
   reset() {
     local printed
@@ -122,7 +123,7 @@ connect_run() {
     seq $((last - 99)) "$last" >> "$dir/in"
     jvm "$version" org.apache.kafka.connect.cli.ConnectStandalone "$dir/worker.properties" "$dir/source.properties" "$dir/sink.properties" &
     pid=$!
-    await_that 120 "$last lines in the sink's file, there are $(wc -l < "$dir/out" 2> /dev/null || echo 0)" sunk || return
+    await_that 180 "$last lines in the sink's file" sunk || { echo "there are $(cat "$dir/out" 2> /dev/null | wc -l)"; return 1; }
     kill "$pid" && wait "$pid" || true
   done
   sunk
@@ -171,7 +172,7 @@ mirror_maker_run() {
   jvm "$version" org.apache.kafka.connect.mirror.MirrorMaker "$dir/mm2.properties" > "$dir/log" 2>&1 &
   # The offsets that the group has at the target, of both partitions together, once it has them.
   synced() {
-    [ 100 = "$(jvm "$version" org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$target" --describe --group "$group" 2> /dev/null |
+    [ 100 = "$(jvm "$version" org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$target" --timeout 60000 --describe --group "$group" 2> /dev/null |
       awk -v topic="a.$topic" '$2 == topic { sum += $4 } END { print sum }')" ]
   }
   await_that 180 "the group's offsets at the target" synced || { grep -m 3 ERROR "$dir/log"; return 1; }
