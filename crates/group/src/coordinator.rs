@@ -73,7 +73,11 @@ impl Coordinator {
         }
         for (group_id, loader) in consumers {
             let group = loader.finish(group_id.as_str().into(), &mut coordinator.shared.context(now))?;
-            coordinator.entry(&group_id, now).group = Group::Consumer(group);
+            let entry = coordinator.entry(&group_id, now);
+            if matches!(&entry.group, Group::Classic(classic) if !classic.is_untouched()) {
+                return Err(RowError::Damaged("a group is of both types"));
+            }
+            entry.group = Group::Consumer(group);
         }
         for entry in coordinator.groups.values_mut() {
             if let Group::Classic(group) = &mut entry.group {
