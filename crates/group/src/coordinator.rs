@@ -15,7 +15,7 @@ use crate::row::Kind;
 use crate::{
     Answer, CommitRequest, CommittedOffset, ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatRequest, DeleteOffsetsRequest,
     Described, Effects, FetchOffsetsRequest, FetchedOffsets, GroupError, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, Left,
-    LeftMember, ListFilter, Listed, Moment, Now, Options, PartitionResults, Row, RowError, SyncRequest, Ticket, Topics,
+    LeftMember, ListFilter, Listed, Moment, Now, Options, PartitionResults, Protocol, Row, RowError, SyncRequest, Ticket, Topics,
 };
 
 /// The groups of one slot: members, generations, committed offsets.
@@ -75,7 +75,11 @@ impl Coordinator {
         }
         for (group_id, loader) in consumers {
             let group = loader.finish(group_id.as_str().into(), &mut coordinator.shared.context(now))?;
-            coordinator.entry(&group_id, now).group = Group::Consumer(group);
+            let entry = coordinator.entry(&group_id, now);
+            if matches!(&entry.group, Group::Classic(classic) if !classic.is_untouched()) {
+                return Err(RowError::Damaged("a group is of both types"));
+            }
+            entry.group = Group::Consumer(group);
         }
         for entry in coordinator.groups.values_mut() {
             if let Group::Classic(group) = &mut entry.group {
@@ -148,6 +152,8 @@ impl Coordinator {
             Some(GroupError::InvalidSessionTimeout)
         } else if !request.member_id.is_empty() && !self.groups.contains_key(request.group_id.as_str()) {
             Some(GroupError::unknown_member(&request.group_id, &request.member_id))
+        } else if names_twice(&request.protocols) {
+            Some(GroupError::InconsistentGroupProtocol)
         } else {
             None
         };
@@ -396,6 +402,12 @@ impl Coordinator {
 /// Offsets may be committed for a group without a name; members it cannot have.
 fn check_group_id(group_id: &str) -> Result<(), GroupError> {
     if group_id.is_empty() { Err(GroupError::InvalidGroupId) } else { Ok(()) }
+}
+
+/// Groups count by name who offers a protocol: a member that names one twice would be two.
+fn names_twice(protocols: &[Protocol]) -> bool {
+    let mut names = HashSet::with_capacity(protocols.len());
+    !protocols.iter().all(|protocol| names.insert(protocol.name.as_str()))
 }
 
 fn passes(filter: &[String], name: &str) -> bool {

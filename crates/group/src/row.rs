@@ -42,6 +42,9 @@ pub enum RowError {
     Damaged(&'static str),
 }
 
+/// No group comes so far in its life: a row that says so is damaged, and the changes to come would go beyond what there is.
+pub(crate) const MAX_EPOCH: i32 = i32::MAX - (1 << 20);
+
 /// The first byte of a key. Numbers are part of the format.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Kind {
@@ -213,6 +216,10 @@ impl Reader {
             let byte = self.u8()?;
             value |= usize::from(byte & 0x7f) << shift;
             if byte < 0x80 {
+                if byte == 0 && 0 < shift {
+                    // A key has one way to be written: with another one, the row would outlive what it stands for.
+                    return Err(RowError::Damaged("a length is written longer than need be"));
+                }
                 return if value <= self.0.len() { Ok(value) } else { Err(RowError::Damaged("a length goes beyond the end")) };
             }
         }
@@ -260,6 +267,13 @@ mod tests {
         assert_eq!(reader.string().unwrap_err(), RowError::Damaged("a length goes beyond the end"));
         let mut reader = Reader::new(Bytes::from_static(&[0xff; 9]));
         assert_eq!(reader.length().unwrap_err(), RowError::Damaged("a length has more than five bytes"));
+    }
+
+    #[test]
+    fn a_length_is_written_in_one_way_only() {
+        let mut reader = Reader::new(Bytes::from_static(&[0x81, 0x00, b'g']));
+        assert_eq!(reader.string().unwrap_err(), RowError::Damaged("a length is written longer than need be"));
+        assert_eq!(Reader::new(Bytes::from_static(&[0x00])).string().as_deref(), Ok(""));
     }
 
     proptest! {

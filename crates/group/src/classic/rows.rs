@@ -9,7 +9,7 @@ use super::member::{Member, Waiter};
 use super::{ClassicGroup, State};
 use crate::deadlines::Timer;
 use crate::effects::Context;
-use crate::row::{Kind, Writer};
+use crate::row::{Kind, MAX_EPOCH, Writer};
 use crate::{Protocol, Row, RowError};
 
 const VERSION: u8 = 1;
@@ -60,7 +60,7 @@ impl ClassicGroup {
         group.protocol = reader.optional_string()?;
         let leader: Option<Arc<str>> = reader.optional_string()?.map(Into::into);
         for _ in 0..reader.length()? {
-            let id = reader.string()?.into();
+            let id: Arc<str> = reader.string()?.into();
             let member = Member {
                 instance_id: reader.optional_string()?,
                 client_id: reader.string()?,
@@ -73,9 +73,16 @@ impl ClassicGroup {
                 sync: Waiter::default(),
                 is_new: false,
             };
+            let is_there = member.instance_id.as_ref().is_some_and(|instance_id| group.static_members.contains_key(instance_id));
+            if is_there || group.members.contains_key(&id) {
+                return Err(RowError::Damaged("a member, or its instance id, is in its group twice"));
+            }
             group.add(id, member, protocol_type.as_deref().unwrap_or_default());
         }
         reader.end()?;
+        if !(0..=MAX_EPOCH).contains(&group.generation) {
+            return Err(RowError::Damaged("a generation is one that no group comes to"));
+        }
         if !group.members.is_empty() {
             if group.protocol.is_none() || !leader.as_ref().is_some_and(|leader| group.members.contains_key(leader)) {
                 return Err(RowError::Damaged("a group with members has no protocol or no leader"));

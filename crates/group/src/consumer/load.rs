@@ -1,6 +1,6 @@
 //! A consumer group from its rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::assignment::Partitions;
@@ -9,6 +9,7 @@ use super::member::{Current, Subscription};
 use super::rows::Loaded;
 use crate::RowError;
 use crate::effects::Context;
+use crate::row::MAX_EPOCH;
 
 /// A consumer group whose rows are being read, in any order.
 #[derive(Default, Debug)]
@@ -49,6 +50,9 @@ impl ConsumerGroupLoader {
     pub(crate) fn finish(self, id: Arc<str>, context: &mut Context<'_>) -> Result<ConsumerGroup, RowError> {
         let mut group = ConsumerGroup::new(id);
         let Some((epoch, metadata_hash)) = self.group else { return Err(RowError::Damaged("a consumer group has no epoch")) };
+        if !(0..=MAX_EPOCH).contains(&epoch) {
+            return Err(RowError::Damaged("an epoch is one that no group comes to"));
+        }
         (group.epoch, group.metadata_hash, group.assignment_epoch) = (epoch, metadata_hash, self.assignment_epoch);
         group.resolved = self.resolved;
         for (member_id, loaded) in self.members {
@@ -59,6 +63,13 @@ impl ConsumerGroupLoader {
             let current = loaded.current.unwrap_or_default();
             if current.partitions().any(|partition| !group.is_free_for(&member_id, partition)) {
                 return Err(RowError::Damaged("a partition belongs to two members"));
+            }
+            let mut held = HashSet::new();
+            if !current.partitions().all(|partition| held.insert(partition)) {
+                return Err(RowError::Damaged("a member both has a partition and gives it up"));
+            }
+            if subscription.instance_id.as_ref().is_some_and(|instance_id| group.instances.contains_key(instance_id)) {
+                return Err(RowError::Damaged("an instance id belongs to two members"));
             }
             group.set_subscription(&member_id, subscription);
             group.set_current(&member_id, current);

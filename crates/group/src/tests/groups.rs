@@ -1,8 +1,9 @@
 //! Groups seen from outside: listed, described, deleted.
 
 use super::harness::{GROUP, Harness, commit_as, join_as, prompt};
-use crate::row::Kind;
-use crate::{CommitRequest, GroupError, GroupState, GroupType, JoinRequest, ListFilter, Options};
+use super::types;
+use crate::row::{Kind, Writer};
+use crate::{CommitRequest, Coordinator, GroupError, GroupState, GroupType, JoinRequest, ListFilter, Options, Row, RowError};
 
 fn names(group: &Harness, states: &[&str], types: &[&str]) -> Vec<String> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -84,4 +85,51 @@ fn what_is_due_is_done_one_group_at_a_time() {
         assert_eq!(group.coordinator.list(&ListFilter::default()).len(), left);
     }
     assert!(group.coordinator.next_deadline().is_some_and(|at| group.now.moment < at));
+}
+
+/// The row of a classic group in `generation` with members of these ids and instance ids.
+fn classic_row(generation: i32, members: &[(&str, &str)]) -> Row {
+    let mut value = Writer::value(1);
+    value.i32(generation);
+    value.i64(0);
+    for string in ["consumer", "range", "k1"] {
+        value.optional_string(Some(string));
+    }
+    value.length(members.len());
+    for (member_id, instance_id) in members {
+        value.string(member_id);
+        value.optional_string(Some(instance_id));
+        value.string("client");
+        value.string("/127.0.0.1");
+        value.i32(60_000);
+        value.i32(10_000);
+        value.bytes(&[]);
+        value.bytes(&[]);
+    }
+    Row { key: Kind::ClassicGroup.key(GROUP).finish(), value: Some(value.finish()) }
+}
+
+#[test]
+fn rows_of_classic_groups_that_contradict_themselves_are_refused() {
+    let now = Harness::new(prompt()).now;
+    let load = |row: Row| Coordinator::load(prompt(), [row], now).err();
+    assert_eq!(load(classic_row(1, &[("k1", "i1"), ("k2", "i2")])), None);
+    for (generation, second, expected) in [
+        (1, ("k1", "i2"), "a member, or its instance id, is in its group twice"),
+        (1, ("k2", "i1"), "a member, or its instance id, is in its group twice"),
+        (i32::MAX, ("k2", "i2"), "a generation is one that no group comes to"),
+        (-1, ("k2", "i2"), "a generation is one that no group comes to"),
+    ] {
+        assert_eq!(load(classic_row(generation, &[("k1", "i1"), second])), Some(RowError::Damaged(expected)));
+    }
+}
+
+#[test]
+fn rows_of_a_group_of_both_types_are_refused() {
+    let mut consumers = types::new(types::options());
+    types::beat(&mut consumers, "a", 0).unwrap();
+    let rows = consumers.saved.iter().map(|(key, value)| Row { key: key.clone(), value: Some(value.clone()) });
+    let rows = rows.chain([classic_row(1, &[("k1", "i1")])]);
+    let error = Coordinator::load(prompt(), rows, consumers.now).err();
+    assert_eq!(error, Some(RowError::Damaged("a group is of both types")));
 }

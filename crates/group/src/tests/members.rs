@@ -2,7 +2,25 @@
 
 use super::harness::{GROUP, Harness, NoTopics, join_as, prompt, protocol, sync_as};
 use crate::classic::MAX_GROUP_BYTES;
-use crate::{Answer, GroupError, GroupState, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, Options, Protocol, SyncRequest};
+use crate::{
+    Answer, GroupError, GroupState, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, ListFilter, Options, Protocol, SyncRequest,
+};
+
+#[test]
+fn who_names_a_protocol_twice_is_refused() {
+    let mut group = Harness::new(prompt());
+    let twice = || JoinRequest { protocols: vec![protocol("range", &["orders"]), protocol("range", &["orders"])], ..join_as("") };
+    let ticket = group.join(twice());
+    assert_eq!(group.join_error(ticket), GroupError::InconsistentGroupProtocol);
+    assert!(group.coordinator.list(&ListFilter::default()).is_empty());
+    // Such a member would have counted as two, and the others would have had nothing in common with it.
+    let (ids, generation) = group.new_group(1);
+    let ticket = group.join(JoinRequest { member_id: ids[0].clone(), ..twice() });
+    assert_eq!(group.join_error(ticket), GroupError::InconsistentGroupProtocol);
+    assert_eq!(group.heartbeat(&ids[0], generation), Ok(()));
+    group.reload();
+    assert_eq!(group.heartbeat(&ids[0], generation), Ok(()));
+}
 
 #[test]
 fn a_new_member_comes_back_with_the_id_it_was_given() {

@@ -120,6 +120,30 @@ fn a_group_without_its_epoch_or_with_two_owners_is_refused() {
 }
 
 #[test]
+fn rows_that_contradict_themselves_are_refused() {
+    use crate::consumer::ConsumerGroupLoader;
+    let mut world = World::new(&[]);
+    let fine = Current { epoch: 1, assigned: held(&[(1, 0, 1)]), ..Current::default() };
+    let both = Current { revoking: held(&[(1, 0, 1)]), ..fine.clone() };
+    let member = |instance_id: &str| Subscription { instance_id: Some(instance_id.to_owned()), ..Subscription::default() };
+    for (epoch, current, second, expected) in [
+        (1, fine.clone(), "j", None),
+        (1, fine.clone(), "i", Some("an instance id belongs to two members")),
+        (1, both, "j", Some("a member both has a partition and gives it up")),
+        (i32::MAX, fine.clone(), "j", Some("an epoch is one that no group comes to")),
+        (-1, fine, "j", Some("an epoch is one that no group comes to")),
+    ] {
+        let mut loader = ConsumerGroupLoader::default();
+        loader.add(Loaded::Group { epoch, metadata_hash: 0 });
+        loader.add(Loaded::Subscription { member_id: "m1".to_owned(), subscription: member("i") });
+        loader.add(Loaded::Current { member_id: "m1".to_owned(), current });
+        loader.add(Loaded::Subscription { member_id: "m2".to_owned(), subscription: member(second) });
+        let error = world.call(|_, _, context| loader.finish("g".into(), context)).err();
+        assert_eq!(error, expected.map(RowError::Damaged));
+    }
+}
+
+#[test]
 fn a_group_that_ends_leaves_no_row() {
     let mut world = World::new(&[("a", 2)]);
     world.send(&join_regex("m1", "a")).unwrap();
