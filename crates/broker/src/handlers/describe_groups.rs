@@ -22,17 +22,19 @@ pub(crate) async fn handle(
     room: &mut AnswerRoom<'_>,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
+    // Only where there is no error, as in Kafka.
+    let operations = operations(request.include_authorized_operations);
     let (mut groups, mut questions) = (Vec::new(), Questions::default());
     for group_id in once(request.groups) {
         let (slot, asked) = (Coordinators::slot(&group_id), group_id.to_string());
         let ask = move |coordinator: &Coordinator, _: &dyn Topics| coordinator.describe(&asked);
         let described = questions.ask(broker.coordinators.ask_in_room(slot, room, Described::bytes, ask)).await;
         let answer = match described {
-            Ok(described) => describe(described).with_authorized_operations(operations(request.include_authorized_operations)),
+            Ok(described) => describe(described).with_authorized_operations(operations),
             Err(CoordinatorError::Group(error @ GroupError::GroupIdNotFound(_))) => {
                 let dead = DescribedGroup::default().with_group_state(StrBytes::from_static_str(DEAD));
                 if context.header.version < NOT_FOUND_SINCE {
-                    dead
+                    dead.with_authorized_operations(operations)
                 } else {
                     let message = error.to_string();
                     dead.with_error_code(refused(broker, context, &error.into())).with_error_message(Some(text(message)))

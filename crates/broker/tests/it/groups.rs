@@ -297,7 +297,8 @@ async fn a_group_that_does_not_exist_is_dead_or_from_version_6_on_an_error() {
     let now = described(&mut peer, 6, "nobody").await;
     assert_eq!((now.error_code, now.group_state.as_str()), (ErrorCode::GroupIdNotFound.code(), "Dead"));
     assert!(now.error_message.as_deref().is_some_and(|message| message.contains("nobody")));
-    assert_eq!([before, now].map(|group| group.authorized_operations), [i32::MIN; 2], "nothing may be done with what does not exist");
+    assert_ne!(before.authorized_operations, i32::MIN);
+    assert_eq!(now.authorized_operations, i32::MIN, "not beside an error");
 }
 
 #[tokio::test]
