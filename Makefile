@@ -12,7 +12,7 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run check test crash clients compat kafka-tools differential fuzz perf
+.PHONY: help setup build run check test crash clients compat suites kafka-tools differential fuzz perf
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,10 @@ clients: build ## new and old clients write and read a file of 100,000 lines; CL
 
 compat: build ## programs as Kafka's users have them, groups included, unchanged against this broker; PROGRAMS="kafka-go …" for some
 	@tests/compat/run $(PROGRAM) $(PROGRAMS)
+
+# The report comes even where a suite could not be run, and what failed first counts.
+suites: build ## the clients' own test suites against Apache Kafka and this broker, and docs/compatibility.md of it; SUITES="kafka-python …"
+	@failed=0; tests/suites/run $(PROGRAM) $(SUITES) || failed=1; tests/suites/report; exit $$failed
 
 kafka-tools: build ## Kafka's administrative tools against Apache Kafka and against this broker, outputs compared; VERSIONS="4.3.1 …"
 	@tests/kafka-tools/run $(PROGRAM) $(VERSIONS)

@@ -39,7 +39,8 @@ await() {
 }
 listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1"); }
 
-# start_siltstone PROGRAM [SETTING…]: an empty broker on a port of the system's choice, said in its ready line; sets siltstone to its address.
+# start_siltstone PROGRAM [SETTING…]: an empty broker on a port of the system's choice, said in its ready line; sets siltstone to its
+# address.
 start_siltstone() {
   local program=$1 dir=$work/siltstone-$RANDOM$RANDOM setting settings=()
   shift
@@ -50,8 +51,8 @@ start_siltstone() {
   siltstone=$(sed -nE 's,.*PLAINTEXT://(127\.0\.0\.1:[0-9]+).*,\1,p' "$dir.ready" | head -n 1)
 }
 
-# kafka_jars VERSION: fetches Apache Kafka's broker and command line tools and sets libraries to the directory with their jars, which appears
-# only when it is complete.
+# kafka_jars VERSION: fetches Apache Kafka's broker and command line tools and sets libraries to the directory with their jars, which
+# appears only when it is complete.
 kafka_jars() {
   local tests
   tests=$(dirname "${BASH_SOURCE[0]}")
