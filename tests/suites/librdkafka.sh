@@ -121,32 +121,34 @@ librdkafka_functions() {
     grep -v '^do_test_apis$' | sort -u
 }
 
-# librdkafka_process RUN PROTOCOL LOG NAME…: runs a process, whose entries the names are. The summary that ends the log has a line for each;
-# where an entry ended the process there is none, but it has said why. Threads that remain make a process end badly although its entries passed.
+# librdkafka_process RUN PROTOCOL LOG NAME…: runs a process, whose entries the names are. A line says how each entry ended, and a summary why it
+# did if it failed. An entry that ends the process has no such lines, but has said what failed. Threads that remain make a process end badly
+# although its entries passed.
 librdkafka_process() {
-  local run=$1 protocol=$2 log=$3 part= quick=-Q ended=0 name entry verdict why
+  local run=$1 protocol=$2 log=$3 part= quick=-Q ended=0 failed=0 name entry verdict why
   shift 3
   [[ $run != *:* ]] || part=${run#*:}:
   [[ ! $run =~ $LIBRDKAFKA_LONG ]] || quick=
   TESTS=${run%:*} SUBTESTS=$part TEST_CONSUMER_GROUP_PROTOCOL=$protocol limited "$LIBRDKAFKA_SECONDS" ./test-runner -p1 $quick -L -K \
     > "$log" 2>&1 || ended=$?
   sed -i 's/\x1b\[[0-9;]*m//g' "$log"
+  ! grep -qaE '^### Test "[0-9]' "$log" || failed=1
   for name in "$@"; do
     entry=${name%%[+:]*}
-    verdict=$(sed -nE "s/^\| *$entry +\| +([A-Z]+) +\|.*/\1/p" "$log" | tail -n 1)
+    verdict=$(sed -nE "s/.* =+ Test $entry (PASSED|FAILED) =+.*/\1/p; s/^\| *$entry +\| +(SKIPPED) +\|.*/\1/p" "$log" | tail -n 1)
     why=$(sed -nE "s/^\| *$entry +\| +[A-Z]+ +\|[^|]*\| ?(.*)/\1/p" "$log" | tail -n 1)
-    [ -n "$why" ] || why=$(grep -a -A 1 "^### Test \"$entry" "$log" | sed -n 2p || true)
-    case $verdict:$ended in
-      PASSED:0)
+    [ -n "$why" ] || why=$(grep -a -A 1 "^### Test \"$entry[ \"]" "$log" | sed -n 2p || true)
+    case $verdict:$ended:$failed in
+      PASSED:0:* | PASSED:*:1)
         verdict=passed why=
         # All its parts may have been left out.
         if [ -n "$part$(grep -l 'SUB_TEST(' "${run%:*}"-*.c*)" ] && ! grep -qa "\[ $part.*: PASS (" "$log"; then
           verdict=skipped why=$(sed -nE "s/.*\[ $part.*: SKIP: (.*) \]/\1/p" "$log" | tail -n 1)
           [ -n "$why" ] || why="nothing of it is in the quick mode, or for groups of the $protocol protocol"
         fi ;;
-      SKIPPED:*) verdict=skipped ;;
-      *:124 | *:137) verdict=failed why=${why:-it did not end within $LIBRDKAFKA_SECONDS s} ;;
       PASSED:*) verdict=failed why="it passed, but the process ended with status $ended" ;;
+      SKIPPED:*) verdict=skipped ;;
+      *:124:* | *:137:*) verdict=failed why=${why:-it did not end within $LIBRDKAFKA_SECONDS s} ;;
       *) verdict=failed why=${why:-the process ended with status $ended} ;;
     esac
     printf '%s\t%s\t%s\n' "$name" "$verdict" "$(sed -E 's/rdkafkatest_[A-Za-z0-9_-]+/TOPIC/g; s/0x[0-9a-f]+/POINTER/g' <<< "$why" | reason)"
