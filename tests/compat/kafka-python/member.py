@@ -49,19 +49,27 @@ class Member:
             [sys.executable, __file__, bootstrap, topic, group, api_version], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self.assigned = None
-        # By partition: offsets and values as they came since the last assignment; and what was committed.
+        # By partition that is assigned: offsets and values as they came; and what was committed.
         self.read = {}
         self.committed = {}
+        # Assigned again, and nothing came since: kafka-python 2 goes back to what is committed, 3 goes on where it was.
+        self.resuming = set()
         threading.Thread(target=self._follow, daemon=True).start()
 
     def _follow(self):
         for line in self.process.stdout:
             event, *about = json.loads(line)
             if event == "assigned":
-                self.read = {}
+                self.read = {partition: records for partition, records in self.read.items() if partition in about[0]}
+                self.resuming = set(self.read)
                 self.assigned = about[0]
             elif event == "record":
-                self.read.setdefault(about[0], []).append((about[1], about[2]))
+                partition, offset, value = about
+                records = self.read.setdefault(partition, [])
+                if partition in self.resuming:
+                    self.resuming.remove(partition)
+                    records = self.read[partition] = [record for record in records if record[0] < offset]
+                records.append((offset, value))
             elif event == "committed":
                 self.committed[about[0]] = about[1]
 

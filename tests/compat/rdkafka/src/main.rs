@@ -86,7 +86,8 @@ async fn codec_survives(bootstrap: &str, topic: &str, codec: &str) -> Result<(),
     const RECORDS: usize = 400;
     create_topic(bootstrap, topic).await?;
     let (sender, mut bytes_sent) = watch::channel(0);
-    let options = [("compression.type", codec), ("linger.ms", "200"), ("statistics.interval.ms", "100")];
+    // Small batches, several to a partition, so that one of them could be missing.
+    let options = [("compression.type", codec), ("linger.ms", "200"), ("batch.num.messages", "10"), ("statistics.interval.ms", "100")];
     let producer: FutureProducer<BytesSent> = config(bootstrap, &options).create_with_context(BytesSent(sender))?;
     let mut sent = BTreeMap::new();
     let mut deliveries = Vec::new();
