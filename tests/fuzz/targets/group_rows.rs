@@ -101,6 +101,8 @@ fn delete_offsets(driver: &mut Driver, group_id: &str) {
 fn pass(driver: &mut Driver, millis: u64) {
     driver.now.moment = driver.now.moment + millis;
     driver.now.wall.0 += millis as i64;
-    driver.coordinator.expire(&TwoTopics, driver.now);
-    driver.settle();
+    while driver.coordinator.next_deadline().is_some_and(|at| at <= driver.now.moment) {
+        driver.coordinator.expire(&TwoTopics, driver.now);
+        driver.settle();
+    }
 }
