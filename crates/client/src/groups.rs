@@ -26,7 +26,7 @@ const FIRST_FETCH_BY_GROUP: i16 = 8;
 pub struct GroupListing {
     /// Its id.
     pub group_id: String,
-    /// `Classic` or `Consumer` (KIP-848); empty from brokers that do not say.
+    /// `classic` or `consumer` (KIP-848); empty from brokers that do not say.
     pub group_type: String,
     /// Its state, by Kafka's name; empty from brokers that do not say.
     pub state: String,
