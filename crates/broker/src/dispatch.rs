@@ -28,6 +28,7 @@ use crate::throttle;
 const MAX_OTHER_REQUEST: usize = 8 << 20;
 /// Largest request before authentication.
 const MAX_UNAUTHENTICATED_REQUEST: usize = 64 << 10;
+
 /// The broker as connections see it.
 pub(crate) struct Dispatch(pub(crate) Arc<Broker>);
 

@@ -264,6 +264,12 @@ async fn a_groups_lag_follows_producers_and_commits_until_the_offsets_are_gone()
     assert_eq!(peer.ask(2, &delete).await.results[0].error_code, 0);
     lag_becomes(&broker, GROUP, "events", None).await;
     lag_becomes(&broker, "later", "events", Some(4)).await;
+
+    // Nobody asks for the group after its coordinator has ended: whoever looks at the metric has it loaded.
+    broker.metadata.fence_coordinators();
+    assert_eq!(committed(&mut peer, "later", &[("events", 1, 4)]).await, [ErrorCode::NotCoordinator]);
+    assert_eq!(peer.produce("events", 1, batch(&["e"])).await.error_code, 0);
+    lag_becomes(&broker, "later", "events", Some(5)).await;
 }
 
 #[tokio::test]
