@@ -1,9 +1,10 @@
 # Sourced by ../run: Kafka's own tools, and programs of its Java clients. Their version is the argument.
 
+# A background=exec before it makes it the process that $! names, instead of a shell that waits for it.
 jvm() {
   local version=$1
   shift
-  java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx384m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$cache/kafka-$version/*" "$@"
+  ${background:-} java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx384m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$cache/kafka-$version/*" "$@"
 }
 # expect WHAT EXPECTED PRINTED
 expect() {
@@ -121,7 +122,7 @@ connect_run() {
   sunk() { [ "$(cat "$dir/out" 2> /dev/null)" = "$(cat "$dir/in")" ]; }
   for last in 100 200; do
     seq $((last - 99)) "$last" >> "$dir/in"
-    jvm "$version" org.apache.kafka.connect.cli.ConnectStandalone "$dir/worker.properties" "$dir/source.properties" "$dir/sink.properties" &
+    background=exec jvm "$version" org.apache.kafka.connect.cli.ConnectStandalone "$dir/worker.properties" "$dir/source.properties" "$dir/sink.properties" &
     pid=$!
     await_that 180 "$last lines in the sink's file" sunk || { echo "there are $(cat "$dir/out" 2> /dev/null | wc -l)"; return 1; }
     kill "$pid" && wait "$pid" || true
