@@ -32,18 +32,24 @@ async function join() {
   return member
 }
 
-async function exchange(producer, first, last, what) {
+// Sends the numbers first to last - 1 in several batches, has somebody read them, and compares.
+async function exchange(producer, first, last, what, reader = () => {}) {
   read.length = 0
   const messages = []
   for (let number = first; number < last; number++) {
     messages.push({ key: `key ${number}`, value: `value ${number}`, headers: { header: `header ${number}` }, partition: number % PARTITIONS })
   }
-  await producer.send({ topic, messages, acks: -1, compression: first ? CompressionTypes.None : CompressionTypes.GZIP })
+  const compression = first ? CompressionTypes.None : CompressionTypes.GZIP
+  for (let batch = 0; batch < messages.length; batch += 20) {
+    await producer.send({ topic, messages: messages.slice(batch, batch + 20), acks: -1, compression })
+  }
+  const who = await reader()
   await until(() => read.length >= messages.length, `${what}: ${read.length} of ${messages.length} messages`)
   const line = ({ key, value, header }) => `${key}, ${value}, ${header}`
   const came = read.map(line).sort().join('\n')
   const sent = messages.map(message => line({ ...message, header: message.headers.header })).sort().join('\n')
   if (came !== sent) throw new Error(`${what}: other messages came than were sent`)
+  return who
 }
 
 async function main() {
@@ -64,8 +70,7 @@ async function main() {
   await two.consumer.disconnect()
   const committed = await admin.fetchOffsets({ groupId: `group-${topic}`, topics: [topic] })
   if (committed[0].partitions.some(({ offset }) => offset !== '75')) throw new Error(`75 was committed, and there is ${JSON.stringify(committed)}`)
-  const three = await join()
-  await exchange(producer, 300, 400, 'a new member')
+  const three = await exchange(producer, 300, 400, 'a new member', join)
   await three.consumer.disconnect()
   await admin.deleteTopics({ topics: [topic] })
   await producer.disconnect()

@@ -62,7 +62,8 @@ async function shared(members) {
   for (let fetches = 0; fetches < 2; fetches++) await Promise.all(members.map(member => once(member.stream, 'fetch')))
 }
 
-async function exchange(producer, first, last, what) {
+// Sends the numbers first to last - 1 in several batches, has somebody read them, and compares.
+async function exchange(producer, first, last, what, reader = () => {}) {
   const messages = []
   const expected = []
   for (let number = first; number < last; number++) {
@@ -70,13 +71,15 @@ async function exchange(producer, first, last, what) {
     messages.push(message)
     expected.push(`${message.key}, ${message.value}, ${message.headers.header}, ${message.partition}:${Math.floor(number / PARTITIONS)}`)
   }
-  await producer.send({ messages, acks: -1 })
+  for (let batch = 0; batch < messages.length; batch += 20) await producer.send({ messages: messages.slice(batch, batch + 20), acks: -1 })
+  const who = await reader()
   await until(() => read.length >= expected.length, () => `${what}: ${read.length} of ${expected.length} messages came`)
   const came = read.splice(0)
   if (came.sort().join('\n') !== expected.sort().join('\n')) {
     const other = came.find((line, index) => line !== expected[index])
     throw new Error(`${what}: other messages came than were sent, say ${other}`)
   }
+  return who
 }
 
 async function main() {
@@ -93,8 +96,7 @@ async function main() {
   await shared([two])
   await exchange(producer, 200, 300, 'who stays')
   await two.leave()
-  const three = await Member.join()
-  await exchange(producer, 300, 400, 'a new member')
+  const three = await exchange(producer, 300, 400, 'a new member', Member.join)
   await three.leave()
   await producer.close()
   await admin.deleteTopics({ topics: [topic] })
