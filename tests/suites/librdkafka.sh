@@ -143,7 +143,7 @@ librdkafka_process() {
         verdict=passed why=
         # All its parts may have been left out.
         if [ -n "$part$(grep -l 'SUB_TEST(' "${run%:*}"-*.c*)" ] && ! grep -qa "\[ $part.*: PASS (" "$log"; then
-          verdict=skipped why=$(sed -nE "s/.*\[ $part.*: SKIP: (.*) \]/\1/p" "$log" | tail -n 1)
+          verdict=skipped why=$(sed -nE "s/.*\[ $part.*: SKIP: ([^]]*[^] ]).*/\1/p" "$log" | tail -n 1)
           [ -n "$why" ] || why="nothing of it is in the quick mode, or for groups of the $protocol protocol"
         fi ;;
       PASSED:*) verdict=failed why="it passed, but the process ended with status $ended" ;;
