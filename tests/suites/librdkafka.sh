@@ -15,12 +15,15 @@ LIBRDKAFKA_LONG='0018|0019|0022|0026|0045|0050|0061|0089|0102|0113|0122|0127|013
 LIBRDKAFKA_PARTS='0081|0102|0113'
 
 # With the consumer protocol (KIP-848) only what has groups is run again.
-LIBRDKAFKA_GROUPS='0018|0019|0022|0026|0029|0030|0033|0040|0042|0045|0049|0050|0056|0060|0064|0069|0081:.*(Group|Offset)|0083|0084|0089|0091|0093|0099|0102|0109|0113|0118|0122|0127|0130|0132|0137|0140'
+LIBRDKAFKA_GROUPS='0018|0019|0022|0026|0029|0030|0033|0040|0042|0045|0049|0050|0056|0060|0064|0069|0081:.*(Group|Offset)|0083|0084|0089'
+LIBRDKAFKA_GROUPS+='|0091|0093|0099|0102|0109|0113|0118|0122|0127|0130|0132|0137|0140'
 
 librdkafka_about() {
   echo "librdkafka $LIBRDKAFKA_VERSION"
-  echo "every test that talks to a broker, groups in full and the others in the suite's quick mode; groups once more with the consumer protocol (\`+consumer\`)"
-  echo "SASL, TLS, most of share groups (the quick mode has little of them), and what wants a broker that creates no topics by itself or answers over JMX"
+  echo "every test that talks to a broker, groups in full and the rest in the suite's quick mode; groups once more with the consumer" \
+    "protocol (\`+consumer\`)"
+  echo "SASL and TLS, which are not served yet; most of share groups, of which the quick mode has little; what wants a broker that" \
+    "creates no topics by itself or answers over JMX"
 }
 
 librdkafka_needs() {
@@ -64,8 +67,8 @@ librdkafka_tool() {
   chmod +x "$1/kafka/bin/$2.sh"
 }
 
-# As the suite's own brokers are set up, but for their number; so groups wait for more members as long as they do by default. Where there are
-# ACLs, everybody may do everything.
+# As the suite's own brokers are set up, but for their number; so groups wait for more members as long as they do by default. Where there
+# are ACLs, everybody may do everything.
 librdkafka_settings() {
   echo authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
   echo super.users=User:ANONYMOUS
@@ -91,10 +94,11 @@ librdkafka_run() {
       [ -z "$names" ] || librdkafka_process "$run" "$protocol" "$directory/$run$suffix.log" $names >> "$directory/results.tsv"
     done
   done
+  rm -f stats_*.json
 }
 
-# librdkafka_entries: of the suite's table, what needs a broker and is not to be started by hand: its name, why it is left out, if it is, and the
-# process that runs it, which is a number, or a number and a function of its.
+# librdkafka_entries: of the suite's table, what needs a broker and is not to be started by hand: its name, why it is left out, if it is,
+# and the process that runs it: a number, or a number and a function, or - for none.
 librdkafka_entries() {
   local entry why function
   awk '/^struct test tests\[\]/ { inside = 1 } inside && /Manual tests/ { exit } inside' test.c | tr '\n' ' ' | sed 's/_TEST(/\n/g' |
@@ -108,7 +112,9 @@ librdkafka_entries() {
       { print $1 "\t" why }' |
     while IFS=$'\t' read -r entry why; do
       if [[ $entry =~ ^($LIBRDKAFKA_PARTS)_ ]]; then
-        for function in $(librdkafka_functions "$entry"); do printf '%s:%s\t\t%s:%s\n' "$entry" "${function#do_test_}" "${entry%%_*}" "$function"; done
+        for function in $(librdkafka_functions "$entry"); do
+          printf '%s:%s\t\t%s:%s\n' "$entry" "${function#do_test_}" "${entry%%_*}" "$function"
+        done
       elif [ -n "$why" ]; then printf '%s\t%s\t-\n' "$entry" "$why"
       else printf '%s\t\t%s\n' "$entry" "${entry%%_*}"
       fi
@@ -121,9 +127,9 @@ librdkafka_functions() {
     grep -v '^do_test_apis$' | sort -u
 }
 
-# librdkafka_process RUN PROTOCOL LOG NAME…: runs a process, whose entries the names are. A line says how each entry ended, and a summary why it
-# did if it failed. An entry that ends the process has no such lines, but has said what failed. Threads that remain make a process end badly
-# although its entries passed.
+# librdkafka_process RUN PROTOCOL LOG NAME…: runs a process, whose entries the names are. A line says how each entry ended, and a summary
+# why it did if it failed. An entry that ends the process has no such lines, but has said what failed. Threads that remain make a process
+# end badly although its entries passed.
 librdkafka_process() {
   local run=$1 protocol=$2 log=$3 part= quick=-Q ended=0 failed=0 name entry verdict why
   shift 3
@@ -143,7 +149,7 @@ librdkafka_process() {
         verdict=passed why=
         # All its parts may have been left out.
         if [ -n "$part$(grep -l 'SUB_TEST(' "${run%:*}"-*.c*)" ] && ! grep -qa "\[ $part.*: PASS (" "$log"; then
-          verdict=skipped why=$(sed -nE "s/.*\[ $part.*: SKIP: (.*) \]/\1/p" "$log" | tail -n 1)
+          verdict=skipped why=$(sed -nE "s/.*\[ $part.*: SKIP: ([^]]*[^] ]).*/\1/p" "$log" | tail -n 1)
           [ -n "$why" ] || why="nothing of it is in the quick mode, or for groups of the $protocol protocol"
         fi ;;
       PASSED:*) verdict=failed why="it passed, but the process ended with status $ended" ;;

@@ -11,7 +11,7 @@ rust_crates_about() {
 }
 
 rust_crates_needs() {
-  lacks cargo make
+  lacks cargo make cmake
   command -v c++ > /dev/null || echo "c++ (apt-get install g++)"
   [ -e /usr/include/zlib.h ] || echo "zlib.h (apt-get install zlib1g-dev)"
 }
@@ -31,13 +31,14 @@ rust_crates_build() {
   for crate in "${RUST_CRATES[@]}"; do
     cp -r "$(printf '%s\n' "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/"$crate" | head -n 1)" build/
     rm -f "build/$crate/rust-toolchain.toml" # whichever compiler is there
-    features=
-    if [ "${crate%-*}" = rskafka ]; then
-      features=--all-features
-      # The version that it was published with is not accepted by today's compilers.
-      (cd "build/$crate" && cargo update --quiet --package rsasl --precise 2.3.1)
-    fi
-    (cd "build/$crate" && cargo test --locked --no-run --tests $features --color never 2>&1) | tee -a /dev/stderr |
+    case $crate in
+      rdkafka-*) features=(--features cmake-build) ;; # builds librdkafka without optimisation, in a third of the time
+      rskafka-*)
+        features=(--all-features)
+        # What its lock file names is not accepted by today's compilers.
+        (cd "build/$crate" && cargo update --quiet --package rsasl --precise 2.3.1) ;;
+    esac
+    (cd "build/$crate" && cargo test --locked --no-run --tests "${features[@]}" --color never 2>&1) | tee -a /dev/stderr |
       sed -nE 's,^ *Executable tests/(.*)\.rs \((.*)\)$,\1 \2,p' | while read -r kind program; do
         cp "$program" "tests/${crate%-*}.$kind"
       done
