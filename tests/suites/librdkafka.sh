@@ -28,10 +28,9 @@ librdkafka_about() {
 
 librdkafka_needs() {
   local header
-  lacks npm mvn java javac make
-  command -v c++ > /dev/null || { echo "c++ (apt-get install g++)"; return; }
+  lacks npm mvn java javac make c++
   for header in openssl/ssl.h:libssl-dev zlib.h:zlib1g-dev zstd.h:libzstd-dev rapidjson/document.h:rapidjson-dev; do
-    echo "#include <${header%:*}>" | c++ -E -x c++ - > /dev/null 2>&1 || echo "${header%:*} (apt-get install ${header#*:})"
+    [ -e "/usr/include/${header%:*}" ] || echo "${header%:*} (apt-get install ${header#*:})"
   done
 }
 
