@@ -74,6 +74,9 @@ impl ClassicGroup {
                 is_new: false,
             };
             let is_there = member.instance_id.as_ref().is_some_and(|instance_id| group.static_members.contains_key(instance_id));
+            if id.is_empty() {
+                return Err(RowError::Damaged("a member has no id"));
+            }
             if is_there || group.members.contains_key(&id) {
                 return Err(RowError::Damaged("a member, or its instance id, is in its group twice"));
             }

@@ -117,6 +117,7 @@ fn rows_of_classic_groups_that_contradict_themselves_are_refused() {
     for (generation, second, expected) in [
         (1, ("k1", "i2"), "a member, or its instance id, is in its group twice"),
         (1, ("k2", "i1"), "a member, or its instance id, is in its group twice"),
+        (1, ("", "i2"), "a member has no id"),
         (i32::MAX, ("k2", "i2"), "a generation is one that no group comes to"),
         (-1, ("k2", "i2"), "a generation is one that no group comes to"),
     ] {
