@@ -114,7 +114,8 @@ impl Connection {
     /// # Errors
     /// When there is none.
     pub fn version<R: Request>(&self) -> Result<i16, ClientError> {
-        let ours = ApiKey::from_key(R::KEY).map(ApiKey::versions);
+        // A broker of this program also serves versions that kafka-protocol does not have.
+        let ours = ApiKey::from_key(R::KEY).map(|api| api.versions().intersect(&R::VERSIONS));
         let theirs = self.versions.iter().find(|(key, _)| *key == R::KEY).map(|(_, range)| range);
         match (ours, theirs) {
             (Some(ours), Some(theirs)) if !ours.intersect(theirs).is_empty() => Ok(ours.intersect(theirs).max),

@@ -6,6 +6,7 @@ use kafka_protocol::messages::{self, ApiKey as AnyApiKey};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
 use crate::frame::LENGTH_BYTES;
+use crate::{ApiKey, newer};
 
 /// A request or a response that the other side's version cannot carry, or that is not one.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -47,12 +48,13 @@ pub fn encode_request<R: Request>(
         .with_request_api_version(version)
         .with_correlation_id(correlation_id)
         .with_client_id(client_id);
+    let fields = ApiKey::from_key(R::KEY).map_or(version, |api| newer::known(api, version));
     let encode = || {
-        let size = request.compute_size(version)?;
+        let size = request.compute_size(fields)?;
         let mut frame = BytesMut::with_capacity(LENGTH_BYTES + 64 + size);
         frame.put_bytes(0, LENGTH_BYTES);
         header.encode(&mut frame, R::header_version(version))?;
-        request.encode(&mut frame, version)?;
+        request.encode(&mut frame, fields)?;
         let length = i32::try_from(frame.len() - LENGTH_BYTES)?;
         frame[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         Ok(frame.freeze())

@@ -285,7 +285,7 @@ fn put_string(head: &mut BytesMut, version: i16, text: &str) {
 }
 
 /// An unsigned number in groups of seven bits, least significant first.
-fn put_varint(head: &mut BytesMut, mut value: usize) {
+pub(crate) fn put_varint(head: &mut BytesMut, mut value: usize) {
     while 0x80 <= value {
         head.put_u8(0x80 | (value & 0x7f) as u8);
         value >>= 7;

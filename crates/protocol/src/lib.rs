@@ -13,6 +13,7 @@ pub mod frame;
 mod gather;
 mod guard;
 mod legacy;
+mod newer;
 mod request;
 mod response;
 mod shapes;

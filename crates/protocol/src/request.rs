@@ -14,7 +14,7 @@ use kafka_protocol::protocol::Decodable;
 
 use crate::frame::{RequestHeader, decode_header};
 use crate::wire::MalformedError;
-use crate::{ApiKey, ListOffsetsRequestV0, guard, legacy};
+use crate::{ApiKey, ListOffsetsRequestV0, guard, legacy, newer};
 
 /// A decoded request body. Strings and records in it are slices of the frame: whatever is kept beyond the request has to be copied,
 /// or it keeps the whole frame.
@@ -173,6 +173,7 @@ fn decode_body(api: ApiKey, version: i16, body: &mut Bytes) -> Result<Request, S
     if let Some(decoded) = legacy::decode(api, version, body) {
         return decoded.map_err(|error| error.to_string());
     }
+    let version = newer::known(api, version);
     Ok(match api {
         ApiKey::Produce => Request::Produce(decode_as(body, version)?),
         ApiKey::Fetch => Request::Fetch(decode_as(body, version)?),

@@ -21,7 +21,7 @@ use kafka_protocol::protocol::Encodable;
 
 use crate::fetch_response::FetchResponse;
 use crate::gather::Gather;
-use crate::{ApiKey, ErrorCode, ListOffsetsResponseV0, legacy};
+use crate::{ApiKey, ErrorCode, ListOffsetsResponseV0, legacy, newer};
 
 /// A response's body. Fields that the request's version lacks may be set: they are left out.
 #[derive(Clone, PartialEq, Debug)]
@@ -196,8 +196,11 @@ fn encode_body(body: ResponseBody, version: i16, gather: &mut Gather) -> Result<
         ResponseBody::DescribeConfigs(body) if version <= legacy::describe_configs::LAST => {
             legacy::describe_configs::encode(&body, gather.head());
         }
+        ResponseBody::DescribeLogDirs(body) if newer::DESCRIBE_LOG_DIRS <= version => {
+            newer::encode_describe_log_dirs(&body, gather.head())?;
+        }
         ResponseBody::Produce(body) => encode_as(&body, version, gather.head())?,
-        ResponseBody::ListOffsets(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::ListOffsets(body) => encode_as(&body, newer::known(ApiKey::ListOffsets, version), gather.head())?,
         ResponseBody::Metadata(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::FindCoordinator(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::ApiVersions(body) => encode_as(&body, version, gather.head())?,

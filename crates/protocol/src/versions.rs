@@ -1,6 +1,6 @@
 //! The served APIs and their version ranges. This table is the single source: what ApiVersions lists, what is decoded, and what
 //! the tests run through. It is not kafka-protocol's `valid_versions`, which also names versions that crate cannot decode; the old ones
-//! that it cannot are `legacy`'s.
+//! that it cannot are `legacy`'s, those that it does not have yet `newer`'s.
 
 use kafka_protocol::messages;
 use kafka_protocol::protocol::{HeaderVersion, VersionRange};
@@ -70,7 +70,7 @@ apis! {
     /// Reads record batches; up to version 3 message sets.
     Fetch(FetchRequest, FetchResponse) = 1, 0..=18, flexible 12;
     /// Finds offsets: earliest, latest, by timestamp.
-    ListOffsets(ListOffsetsRequest, ListOffsetsResponse) = 2, 0..=10, flexible 6;
+    ListOffsets(ListOffsetsRequest, ListOffsetsResponse) = 2, 0..=11, flexible 6;
     /// Names brokers, topics, partitions and their leaders.
     Metadata(MetadataRequest, MetadataResponse) = 3, 0..=13, flexible 9;
     /// Keeps how far a group has read.
@@ -108,7 +108,7 @@ apis! {
     /// Replaces all configs of topics.
     AlterConfigs(AlterConfigsRequest, AlterConfigsResponse) = 33, 0..=2, flexible 2;
     /// Says what lies in the data directory.
-    DescribeLogDirs(DescribeLogDirsRequest, DescribeLogDirsResponse) = 35, 1..=4, flexible 2;
+    DescribeLogDirs(DescribeLogDirsRequest, DescribeLogDirsResponse) = 35, 1..=5, flexible 2;
     /// Grows topics.
     CreatePartitions(CreatePartitionsRequest, CreatePartitionsResponse) = 37, 0..=3, flexible 2;
     /// Deletes groups.

@@ -1,8 +1,8 @@
 //! ListOffsets: the latest and earliest offset, the first at or after a timestamp, the one with the largest timestamp. Version 0 lists
 //! offsets before a timestamp.
 //!
-//! The whole log counts as local, so "earliest local" is the log start and "latest tiered" does not exist: what Kafka answers without
-//! tiered storage.
+//! The whole log counts as local, so "earliest local" is the log start, and "latest tiered" and "earliest pending upload" do not exist: what
+//! Kafka answers without tiered storage.
 
 use std::collections::HashSet;
 
@@ -29,6 +29,7 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
 /// The first version in which each may be asked for.
 fn first_version(timestamp: i64) -> Option<i16> {
@@ -37,6 +38,7 @@ fn first_version(timestamp: i64) -> Option<i16> {
         MAX_TIMESTAMP => Some(7),
         EARLIEST_LOCAL => Some(8),
         LATEST_TIERED => Some(9),
+        EARLIEST_PENDING_UPLOAD => Some(11),
         _ => None,
     }
 }
@@ -126,7 +128,7 @@ async fn find(partition: &Partition, timestamp: i64, isolation: Isolation) -> Re
             Found { offset: log_start.0, ..NONE }
         }
         MAX_TIMESTAMP => partition.offset_of_max_timestamp(isolation).await?.map_or(NONE, Found::from),
-        LATEST_TIERED => NONE,
+        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => NONE,
         timestamp => partition.offset_for_timestamp(Timestamp(timestamp), isolation).await?.map_or(NONE, Found::from),
     })
 }

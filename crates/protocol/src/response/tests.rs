@@ -499,7 +499,7 @@ fn topics_read_by_oracle(api: ApiKey, version: i16, body: ResponseBody) -> usize
 fn every_advertised_version_encodes_a_response_with_every_field_set() {
     for &api in ApiKey::ALL {
         let range = api.versions();
-        for version in range.min..=range.max {
+        for version in range.min..=newer::known(api, range.max) {
             let body = full_body(api);
             match api {
                 api if version < first_of_kafka_protocol(api) => assert_eq!(topics_read_by_oracle(api, version, body), 1),
