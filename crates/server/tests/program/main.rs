@@ -3,6 +3,7 @@
 
 mod cli;
 mod connections;
+mod costs;
 mod crash;
 mod faults;
 mod groups;
