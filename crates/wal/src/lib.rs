@@ -8,8 +8,6 @@ mod entry;
 pub mod codec;
 pub mod conformance;
 
-mod identity;
-mod mark;
 mod memory;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;

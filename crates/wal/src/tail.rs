@@ -53,6 +53,7 @@ impl Tail {
     }
 
     /// Entries at or above `from`, in order.
+    #[cfg(any(test, feature = "rocksdb"))]
     pub(crate) fn from(&self, from: Lsn) -> impl Iterator<Item = &(Lsn, Arc<Entry>)> {
         let index = self.entries.partition_point(|(lsn, _)| *lsn < from);
         self.entries.range(index..)

@@ -6,9 +6,10 @@ use types::{Lsn, WalId};
 
 use super::control::Control;
 use super::engine::Engine;
+use super::identity;
 use super::recovery::{database_dir, engine_error};
 use crate::codec;
-use crate::{Entry, WalError, identity};
+use crate::{Entry, WalError};
 
 /// Entries per read, so that memory stays bounded.
 const ROWS_PER_READ: usize = 64;

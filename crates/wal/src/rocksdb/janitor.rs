@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use super::mark::MarkFile;
 use super::shared::Shared;
-use crate::mark::MarkFile;
 
 /// How often free space is looked at.
 const TICK: Duration = Duration::from_millis(200);

@@ -9,10 +9,10 @@ use types::Lsn;
 
 use super::control::{Control, ControlWrites, Seal};
 use super::engine::{Engine, Mode, Settings};
+use super::mark::MarkFile;
 use super::recovery::{self, database_dir, engine_error, open_error};
-use super::{Options, aside, manifest};
-use crate::mark::MarkFile;
-use crate::{WalError, codec, identity};
+use super::{Options, aside, identity, manifest};
+use crate::{WalError, codec};
 
 /// Written to the new database at once.
 const CHUNK_BYTES: usize = 1 << 20;

@@ -25,8 +25,10 @@ mod control;
 mod engine;
 mod faults;
 mod ffi;
+mod identity;
 mod log_file;
 mod manifest;
+mod mark;
 
 use std::io;
 use std::path::Path;

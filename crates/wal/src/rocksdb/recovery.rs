@@ -25,12 +25,12 @@ use types::{Lsn, WalId};
 use super::control::{Control, ControlWrites, Seal};
 use super::engine::{Engine, Mode, Settings};
 use super::log_file::{self, Evidence};
+use super::mark::MarkFile;
 use super::shared::{Chores, Generation, Generations, Queue, Shared, SyncState};
-use super::{Options, aside, manifest};
+use super::{Options, aside, identity, manifest};
 use crate::codec::{self, Decoded};
-use crate::mark::MarkFile;
 use crate::tail::Tail;
-use crate::{Entry, EntryKind, Progress, WalError, identity};
+use crate::{Entry, EntryKind, Progress, WalError};
 
 /// A log ready for its threads.
 pub(crate) struct Recovered {

@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn golden_identity_has_not_changed() {
-        let golden = include_bytes!("../tests/golden/identity.bin");
+        let golden = include_bytes!("../../tests/golden/identity.bin");
         assert_eq!(encode(WalId::from_bytes([0xA7; 16])), *golden);
         assert_eq!(decode(golden), Ok(WalId::from_bytes([0xA7; 16])));
     }

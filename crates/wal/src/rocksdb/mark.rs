@@ -103,8 +103,8 @@ mod tests {
         let mut mark = MarkFile::open(dir.path(), ID).unwrap();
         mark.advance(Lsn(41)).unwrap();
         mark.advance(Lsn(42)).unwrap();
-        assert_eq!(std::fs::read(dir.path().join(FILE)).unwrap(), include_bytes!("../tests/golden/mark.bin"));
-        std::fs::write(dir.path().join(FILE), include_bytes!("../tests/golden/mark.bin")).unwrap();
+        assert_eq!(std::fs::read(dir.path().join(FILE)).unwrap(), include_bytes!("../../tests/golden/mark.bin"));
+        std::fs::write(dir.path().join(FILE), include_bytes!("../../tests/golden/mark.bin")).unwrap();
         assert_eq!(MarkFile::open(dir.path(), ID).unwrap().synced(), Lsn(42));
     }
 
