@@ -126,6 +126,7 @@ fn lookup(error: &MetadataError) -> ErrorCode {
         | MetadataError::InvalidPartitions { .. }
         | MetadataError::InvalidReplicationFactor { .. }
         | MetadataError::ConfigConflict { .. }
+        | MetadataError::ResourceConfigConflict { .. }
         | MetadataError::Invalid { .. } => ErrorCode::KafkaStorageError,
     }
 }
@@ -145,7 +146,7 @@ pub(crate) fn admin(error: &MetadataError) -> ErrorCode {
         MetadataError::InvalidTopicName { .. } => ErrorCode::InvalidTopicException,
         MetadataError::InvalidPartitions { .. } => ErrorCode::InvalidPartitions,
         MetadataError::InvalidReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
-        MetadataError::ConfigConflict { .. } => ErrorCode::InvalidUpdateVersion,
+        MetadataError::ConfigConflict { .. } | MetadataError::ResourceConfigConflict { .. } => ErrorCode::InvalidUpdateVersion,
         MetadataError::Invalid { .. } => ErrorCode::InvalidRequest,
     }
 }
@@ -167,7 +168,8 @@ pub(crate) fn producer_id(error: &MetadataError) -> ErrorCode {
         | MetadataError::InvalidTopicName { .. }
         | MetadataError::InvalidPartitions { .. }
         | MetadataError::InvalidReplicationFactor { .. }
-        | MetadataError::ConfigConflict { .. } => ErrorCode::CoordinatorLoadInProgress,
+        | MetadataError::ConfigConflict { .. }
+        | MetadataError::ResourceConfigConflict { .. } => ErrorCode::CoordinatorLoadInProgress,
     }
 }
 

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use types::{BrokerEpoch, BrokerId, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
 
 use crate::{
-    AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, MetadataError,
-    PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken,
-    TakeSlot, TopicCreated,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer,
+    HeartbeatRequest, MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage, SaveRows,
+    SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated,
 };
 
 /// What may be asked of the metadata service. Every call has a deadline; after [`MetadataError::Unknown`] the caller asks again
@@ -40,6 +40,9 @@ pub trait MetadataClient: Send + Sync {
 
     /// Replaces a topic's configs.
     async fn alter_topic_configs(&self, request: AlterTopicConfigs) -> Result<Revision, MetadataError>;
+
+    /// Replaces the configs of brokers or of a group.
+    async fn alter_resource_configs(&self, request: AlterResourceConfigs) -> Result<Revision, MetadataError>;
 
     /// Moves a log start forward.
     async fn advance_log_start(&self, request: AdvanceLogStart) -> Result<Offset, MetadataError>;

@@ -12,9 +12,9 @@ use types::{
 };
 
 use crate::{
-    AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, Endpoint, HeartbeatRequest, MAX_SAVE_BYTES,
-    MetadataClient, MetadataError, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta, PublishRequest, PublishedObject,
-    RegisterBroker, Registration, RowPage, Run, SaveRows, SlotOwner, SlotRows, TakeSlot,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, ConfigResource, CreatePartitions, CreateTopic, Endpoint,
+    HeartbeatRequest, MAX_SAVE_BYTES, MetadataClient, MetadataError, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta,
+    PublishRequest, PublishedObject, RegisterBroker, Registration, RowPage, Run, SaveRows, SlotOwner, SlotRows, TakeSlot,
 };
 
 /// No check waits longer for anything.
@@ -33,6 +33,7 @@ pub async fn check(client: Arc<dyn MetadataClient>) {
     finds_segments(client, topic).await;
     moves_log_starts(client, &registration, topic).await;
     changes_topics(client, topic).await;
+    keeps_configs(client).await;
     gives_out_producer_ids(client).await;
     coordinates(client, &registration).await;
     saves_once(client, &registration).await;
@@ -260,6 +261,23 @@ async fn changes_topics(client: &dyn MetadataClient, topic: TopicId) {
     let again = client.create_topic(create_request("other")).await.expect("creates").topic;
     let shown = image(client, "the topic that came again", |image| image.topics.contains_key(&again)).await;
     assert!(!shown.topics.contains_key(&other) && shown.topic_named("other").map(|topic| topic.id) == Some(again));
+}
+
+async fn keeps_configs(client: &dyn MetadataClient) {
+    let group = || ConfigResource::Group("g".to_owned());
+    for resource in [ConfigResource::AllBrokers, ConfigResource::Broker(BROKER), group()] {
+        let configs = |value: &str| BTreeMap::from([("key".to_owned(), value.to_owned())]);
+        let alter =
+            |expected, configs| client.alter_resource_configs(AlterResourceConfigs { resource: resource.clone(), expected, configs });
+        let revision = alter(Revision(0), configs("1")).await.expect("sets");
+        let conflict = Err(MetadataError::ResourceConfigConflict { resource: resource.clone() });
+        assert_eq!(alter(Revision(0), configs("2")).await, conflict);
+        let set = |image: &Arc<ClusterImage>| image.configs.get(&resource).map(|set| (set.revision, set.configs.clone()));
+        image(client, "what was set", |image| set(image) == Some((revision, configs("1")))).await;
+        alter(revision, BTreeMap::new()).await.expect("removes");
+        image(client, "that nothing is set any more", |image| set(image).is_none()).await;
+        assert_eq!(alter(revision, configs("2")).await, conflict);
+    }
 }
 
 async fn gives_out_producer_ids(client: &dyn MetadataClient) {

@@ -2,6 +2,8 @@
 
 use types::{BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Revision, SlotEpoch, TopicId};
 
+use crate::ConfigResource;
+
 /// Why a metadata call failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MetadataError {
@@ -103,6 +105,12 @@ pub enum MetadataError {
     ConfigConflict {
         /// Its id.
         topic: TopicId,
+    },
+    /// The configs of brokers or of a group were changed by somebody else in between.
+    #[error("the configs of {resource} changed meanwhile")]
+    ResourceConfigConflict {
+        /// Of which.
+        resource: ConfigResource,
     },
     /// A request that contradicts an earlier one or itself: a bug or a hostile peer. Retrying cannot help.
     #[error("{detail}")]

@@ -17,9 +17,9 @@ use types::{BrokerEpoch, BrokerId, Offset, ProducerId, Revision, Timestamp, Topi
 use crate::proto::metadata_client::MetadataClient as Stub;
 use crate::wire::{apply_delta, error_from_status, id_bytes};
 use crate::{
-    AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, MetadataClient,
-    MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows,
-    SlotTaken, TakeSlot, TopicCreated, proto,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer,
+    HeartbeatRequest, MetadataClient, MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage,
+    SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, proto,
 };
 
 /// Largest message either side accepts: a publish of 75,000 partitions with their producers, or the image of a million partitions.
@@ -172,6 +172,11 @@ impl<T: Transport> MetadataClient for GrpcClient<T> {
 
     async fn alter_topic_configs(&self, request: AlterTopicConfigs) -> Result<Revision, MetadataError> {
         let call = self.write(self.stub.clone().alter_topic_configs(proto::AlterTopicConfigsRequest::from(&request))).await?;
+        Ok(Revision(call.revision))
+    }
+
+    async fn alter_resource_configs(&self, request: AlterResourceConfigs) -> Result<Revision, MetadataError> {
+        let call = self.write(self.stub.clone().alter_resource_configs(proto::AlterResourceConfigsRequest::from(&request))).await?;
         Ok(Revision(call.revision))
     }
 

@@ -8,6 +8,8 @@ use types::{
     BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Durability, LeaderEpoch, Revision, SlotEpoch, TopicId, TopicPartition, WalId,
 };
 
+use crate::{ConfigResource, ResourceConfigs};
+
 /// One advertised listener of a broker.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Endpoint {
@@ -90,6 +92,8 @@ pub struct ClusterImage {
     pub names: BTreeMap<String, TopicId>,
     /// Coordinator slots that somebody took.
     pub slots: BTreeMap<CoordinatorSlot, SlotOwner>,
+    /// What is set on brokers and groups. The same pointer as long as nothing of it changes.
+    pub configs: Arc<BTreeMap<ConfigResource, ResourceConfigs>>,
 }
 
 impl ClusterImage {

@@ -2,6 +2,7 @@
 //! (`proto/metadata.proto`). Knows nothing of how the service keeps its state.
 
 mod client;
+mod configs;
 pub mod conformance;
 mod error;
 mod grpc;
@@ -18,6 +19,7 @@ pub mod proto {
 }
 
 pub use client::MetadataClient;
+pub use configs::{AlterResourceConfigs, ConfigResource, ResourceConfigs};
 pub use error::MetadataError;
 pub use grpc::{GrpcClient, MAX_MESSAGE_BYTES, Transport};
 pub use image::{BrokerImage, ClusterImage, Endpoint, PartitionImage, SlotOwner, TopicImage};

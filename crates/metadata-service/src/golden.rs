@@ -1,12 +1,12 @@
 //! The bytes of version 1 of everything that is stored: they stay what they are. `UPDATE_GOLDEN=1 cargo test -p metadata-service golden`
-//! writes the files of a new version; those of a released one are never written again. What coordinator slots added lies in files beside
-//! them.
+//! writes the files of a new version; those of a released one are never written again. What coordinator slots and configs of brokers and
+//! groups added lies in files beside them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use metadata_api::{Endpoint, PartitionRefusal, ProducerDelta, PublishedObject};
+use metadata_api::{ConfigResource, Endpoint, PartitionRefusal, ProducerDelta, PublishedObject};
 use proptest::prelude::*;
 use runtime::ManualClock;
 use store::{MemoryStore, ObjectStore};
@@ -207,6 +207,30 @@ fn state_with_slots() -> State {
     state
 }
 
+/// The same for configs of brokers and groups, after those.
+fn config_events() -> Vec<Event> {
+    let altered = |resource: ConfigResource, entries: &[(&str, &str)]| Event::ResourceConfigsAltered {
+        resource,
+        configs: entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+    };
+    let group = |id: &str| ConfigResource::Group(id.to_owned());
+    vec![
+        altered(group("g"), &[("consumer.session.timeout.ms", "50000"), ("consumer.heartbeat.interval.ms", "6000")]),
+        altered(ConfigResource::Broker(BrokerId(1)), &[("message.max.bytes", "1000"), ("max.connections.per.ip.overrides", "")]),
+        altered(ConfigResource::AllBrokers, &[("log.retention.ms", "-1")]),
+        altered(group("f"), &[("consumer.session.timeout.ms", "45000")]),
+        altered(group("f"), &[]),
+    ]
+}
+
+fn state_with_configs() -> State {
+    let mut state = state_with_slots();
+    for event in config_events() {
+        state.apply(&event, NOW);
+    }
+    state
+}
+
 /// Every shard of rows, an empty one as no bytes.
 fn rows(state: &State) -> Vec<u8> {
     state.slots.values().flat_map(|slot| slot.rows.shards()).flat_map(|shard| encode_rows(shard)).collect()
@@ -225,9 +249,9 @@ fn shards(state: &State) -> Vec<u8> {
 #[test]
 fn events_of_version_1_are_written_and_read_as_ever() {
     let kinds: std::collections::BTreeSet<_> =
-        events().iter().chain(&slot_events()).map(|event| encoded(std::slice::from_ref(event))[0]).collect();
-    assert_eq!(kinds, (1..=20).collect(), "every kind is here");
-    for (name, events) in [("events.bin", events()), ("slot_events.bin", slot_events())] {
+        events().iter().chain(&slot_events()).chain(&config_events()).map(|event| encoded(std::slice::from_ref(event))[0]).collect();
+    assert_eq!(kinds, (1..=21).collect(), "every kind is here");
+    for (name, events) in [("events.bin", events()), ("slot_events.bin", slot_events()), ("config_events.bin", config_events())] {
         let file = golden(name, &encoded(&events));
         assert_eq!(decode_events(file).unwrap(), events);
     }
@@ -266,8 +290,15 @@ fn coordinator_slots_in_a_snapshot_are_written_and_read_as_ever() {
     assert!(read == state);
 }
 
+#[test]
+fn configs_in_a_snapshots_root_are_written_and_read_as_ever() {
+    let state = state_with_configs();
+    let read = decode_root(golden("config_root.bin", &encode_root(&state))).unwrap();
+    assert_eq!((&read.configs, read.configs.len()), (&state.configs, 3));
+}
+
 #[tokio::test]
-async fn a_manifest_of_either_version_is_written_and_read_as_ever() {
+async fn a_manifest_of_any_version_is_written_and_read_as_ever() {
     let piece =
         |position| proto::Piece { key: "meta/chunk/00000000000000000018-00000001-0".to_owned(), position, length: 300, crc: 0x99aa_bbcc };
     let manifest = proto::Manifest {
@@ -279,7 +310,7 @@ async fn a_manifest_of_either_version_is_written_and_read_as_ever() {
         shards: vec![proto::ShardPiece { shard: 1023, changed: 17, piece: Some(piece(300)) }],
     };
     let store = MemoryStore::new(Arc::new(ManualClock::new(NOW.0)));
-    for (name, version) in [("manifest.bin", 1), ("slot_manifest.bin", 2)] {
+    for (name, version) in [("manifest.bin", 1), ("slot_manifest.bin", 2), ("config_manifest.bin", 3)] {
         let file = golden(name, &encode_manifest(&manifest, version));
         let key = format!("meta/manifest/{name}");
         store.put(&key, vec![file.clone()]).await.unwrap();
@@ -291,9 +322,9 @@ async fn a_manifest_of_either_version_is_written_and_read_as_ever() {
             assert!(snapshot::read_manifest(&store, &key).await.is_err(), "byte {at}");
         }
     }
-    store.put("meta/manifest/newer", vec![encode_manifest(&manifest, 3)]).await.unwrap();
+    store.put("meta/manifest/newer", vec![encode_manifest(&manifest, 4)]).await.unwrap();
     let newer = snapshot::read_manifest(&store, "meta/manifest/newer").await.unwrap_err().to_string();
-    assert!(newer.contains("format version 3, this program reads up to 2"), "{newer}");
+    assert!(newer.contains("format version 4, this program reads up to 3"), "{newer}");
 }
 
 #[test]
@@ -319,8 +350,8 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         noise in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let state = state_with_slots();
-        let events = [encoded(&events()), encoded(&slot_events())];
+        let state = state_with_configs();
+        let events = [encoded(&events()), encoded(&slot_events()), encoded(&config_events())];
         for original in events.into_iter().chain([encode_root(&state), shards(&state), rows(&state), noise]) {
             let mut bytes = original.clone();
             for (at, value) in &changes {
@@ -340,7 +371,7 @@ proptest! {
 
     #[test]
     fn an_event_that_is_cut_is_refused(cut in any::<prop::sample::Index>()) {
-        for event in events().into_iter().chain(slot_events()) {
+        for event in events().into_iter().chain(slot_events()).chain(config_events()) {
             let bytes = encoded(&[event]);
             let cut = 1 + cut.index(bytes.len() - 1);
             prop_assert!(decode_events(Bytes::from(bytes).slice(..cut)).is_err());

@@ -9,9 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata_api::{
-    AdvanceLogStart, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, Endpoint, HeartbeatAnswer,
-    HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PublishAnswer, PublishRequest, RegisterBroker,
-    Registration, RowPage, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, Endpoint,
+    HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PublishAnswer, PublishRequest,
+    RegisterBroker, Registration, ResourceConfigs, RowPage, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated,
+    TopicImage,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -285,6 +286,28 @@ impl MetadataClient for FakeMetadata {
             return Err(MetadataError::ConfigConflict { topic: request.topic });
         }
         Ok(self.change_topic(request.topic, |topic| topic.configs = request.configs))
+    }
+
+    async fn alter_resource_configs(&self, request: AlterResourceConfigs) -> Result<Revision, MetadataError> {
+        self.check()?;
+        let AlterResourceConfigs { resource, expected, configs } = request;
+        let set = |image: &mut ClusterImage, configs: BTreeMap<String, String>| {
+            let revision = image.revision;
+            Arc::make_mut(&mut image.configs).insert(resource.clone(), ResourceConfigs { configs, revision });
+        };
+        if let Some(faster) = self.faster_change.lock().take() {
+            self.change(|image| set(image, BTreeMap::from([faster])));
+        }
+        if self.image.borrow().configs.get(&resource).map_or(Revision(0), |set| set.revision) != expected {
+            return Err(MetadataError::ResourceConfigConflict { resource });
+        }
+        Ok(self.change(|image| {
+            if configs.is_empty() {
+                Arc::make_mut(&mut image.configs).remove(&resource);
+            } else {
+                set(image, configs);
+            }
+        }))
     }
 
     async fn advance_log_start(&self, request: AdvanceLogStart) -> Result<Offset, MetadataError> {

@@ -37,6 +37,7 @@ pub fn status_from_error(err: &MetadataError) -> Status {
         MetadataError::InvalidPartitions { detail } => (Code::InvalidArgument, Kind::InvalidPartitions(detail)),
         MetadataError::InvalidReplicationFactor { detail } => (Code::InvalidArgument, Kind::InvalidReplicationFactor(detail)),
         MetadataError::ConfigConflict { topic } => (Code::Aborted, Kind::ConfigConflict(id_bytes(topic.as_bytes()))),
+        MetadataError::ResourceConfigConflict { resource } => (Code::Aborted, Kind::ResourceConfigConflict((&resource).into())),
         MetadataError::Invalid { detail } => (Code::InvalidArgument, Kind::Invalid(detail)),
     };
     let detail = proto::ErrorDetail { kind: Some(kind) };
@@ -80,6 +81,7 @@ fn typed_error(details: &[u8]) -> Result<MetadataError, WireError> {
         Kind::InvalidPartitions(detail) => MetadataError::InvalidPartitions { detail },
         Kind::InvalidReplicationFactor(detail) => MetadataError::InvalidReplicationFactor { detail },
         Kind::ConfigConflict(topic) => MetadataError::ConfigConflict { topic: topic_id(&topic)? },
+        Kind::ResourceConfigConflict(resource) => MetadataError::ResourceConfigConflict { resource: resource.try_into()? },
         Kind::Invalid(detail) => MetadataError::Invalid { detail },
     })
 }

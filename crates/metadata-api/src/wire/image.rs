@@ -5,8 +5,8 @@ use std::sync::Arc;
 use types::{BrokerEpoch, BrokerId, CoordinatorSlot, LeaderEpoch, Revision};
 
 use super::{
-    WireError, cluster_id, configs_from_proto, configs_to_proto, durability, endpoints_from_proto, endpoints_to_proto, id_bytes, topic_id,
-    wal_id, wrong,
+    WireError, cluster_id, configs_from_proto, configs_to_proto, durability, endpoints_from_proto, endpoints_to_proto, id_bytes,
+    resource_configs_from_proto, resource_configs_to_proto, topic_id, wal_id, wrong,
 };
 use crate::{BrokerImage, ClusterImage, PartitionImage, SlotOwner, TopicImage, proto};
 
@@ -90,6 +90,7 @@ pub fn whole_image(image: &ClusterImage) -> proto::ImageDelta {
         brokers: image.brokers.values().map(|broker| broker.as_ref().into()).collect(),
         topics: topics.into_iter().map(|topic| topic.as_ref().into()).collect(),
         removed_topics: Vec::new(),
+        configs: image.configs.iter().map(|(resource, set)| resource_configs_to_proto(resource, Some(set))).collect(),
         slots: image.slots.iter().map(|(slot, owner)| (*slot, *owner).into()).collect(),
     }
 }
@@ -100,6 +101,7 @@ pub fn apply_delta(image: &mut ClusterImage, delta: proto::ImageDelta) -> Result
     let brokers = delta.brokers.into_iter().map(BrokerImage::try_from).collect::<Result<Vec<_>, _>>()?;
     let topics = delta.topics.into_iter().map(TopicImage::try_from).collect::<Result<Vec<_>, _>>()?;
     let removed = delta.removed_topics.iter().map(|id| topic_id(id)).collect::<Result<Vec<_>, _>>()?;
+    let configs = delta.configs.into_iter().map(resource_configs_from_proto).collect::<Result<Vec<_>, _>>()?;
     let slots = delta.slots.into_iter().map(<(CoordinatorSlot, SlotOwner)>::try_from).collect::<Result<Vec<_>, _>>()?;
     if delta.reset {
         *image = ClusterImage::default();
@@ -114,5 +116,12 @@ pub fn apply_delta(image: &mut ClusterImage, delta: proto::ImageDelta) -> Result
         image.insert_topic(Arc::new(topic));
     }
     image.slots.extend(slots);
+    for (resource, set) in configs {
+        let held = Arc::make_mut(&mut image.configs);
+        match set {
+            Some(set) => held.insert(resource, set),
+            None => held.remove(&resource),
+        };
+    }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Domain values to messages and back. Messages come from other processes and from disk: everything is checked on the way in, so
 //! that a value of the domain is always one that could have been made here.
 
+mod configs;
 mod error;
 mod image;
 mod publish;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{Endpoint, proto};
 
+pub use configs::{resource_configs_from_proto, resource_configs_to_proto};
 pub use error::{error_from_status, status_from_error};
 pub use image::{apply_delta, whole_image};
 pub use segment::{segment_from_proto, segment_to_proto};

@@ -15,10 +15,10 @@ use types::{
 
 use super::*;
 use crate::{
-    AdvanceLogStart, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest,
-    MetadataError, PartitionImage, PartitionPublish, PartitionRefusal, PartitionState, PartitionVerdict, ProducerDelta, PublishAnswer,
-    PublishRequest, PublishedObject, RegisterBroker, Registration, RowPage, Run, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken,
-    TakeSlot, TopicCreated, TopicImage,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, BrokerImage, ClusterImage, ConfigResource, CreatePartitions, CreateTopic,
+    HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionImage, PartitionPublish, PartitionRefusal, PartitionState, PartitionVerdict,
+    ProducerDelta, PublishAnswer, PublishRequest, PublishedObject, RegisterBroker, Registration, ResourceConfigs, RowPage, Run, SaveRows,
+    SegmentPage, SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 
 fn through<M: Message + Default>(message: &M) -> M {
@@ -200,6 +200,15 @@ fn broker_image() -> BrokerImage {
     BrokerImage { id: BrokerId(0), epoch: BrokerEpoch(5), endpoints: endpoints(), rack: Some("a".to_owned()), alive: true }
 }
 
+/// One of each kind, in their order.
+fn resources() -> [ConfigResource; 3] {
+    [ConfigResource::AllBrokers, ConfigResource::Broker(BrokerId(7)), ConfigResource::Group("g".to_owned())]
+}
+
+fn set(revision: u64) -> ResourceConfigs {
+    ResourceConfigs { configs: configs(), revision: Revision(revision) }
+}
+
 fn slot(kind: CoordinatorKind, number: u8) -> CoordinatorSlot {
     CoordinatorSlot::new(kind, number).unwrap()
 }
@@ -274,6 +283,24 @@ fn topics_travel() {
 }
 
 #[test]
+fn configs_of_brokers_and_groups_travel() {
+    for resource in resources() {
+        travels!(&AlterResourceConfigs { resource, expected: Revision(3), configs: configs() }, proto::AlterResourceConfigsRequest);
+    }
+    let alter = AlterResourceConfigs { resource: ConfigResource::AllBrokers, expected: Revision(3), configs: configs() };
+    let good = proto::AlterResourceConfigsRequest::from(&alter);
+    let refuse = |what: &str, kind: proto::ConfigResourceType, name: &str| {
+        refuses::<_, AlterResourceConfigs>(&good, what, |request| {
+            request.resource = Some(proto::ConfigResource { r#type: kind.into(), name: name.to_owned() });
+        });
+    };
+    refuse("type of resource 0", proto::ConfigResourceType::Unspecified, "");
+    refuse("is no number", proto::ConfigResourceType::Broker, "one");
+    refuse("without a name", proto::ConfigResourceType::Group, "");
+    refuses::<_, AlterResourceConfigs>(&good, "resource is missing", |request| request.resource = None);
+}
+
+#[test]
 fn segments_travel() {
     for origin in [ObjectOrigin::Range, ObjectOrigin::Rewrite, ObjectOrigin::Bulk, ObjectOrigin::Derived] {
         let segments = vec![SegmentRef { origin, ..segment() }];
@@ -312,11 +339,13 @@ fn the_image_travels_whole_and_in_pieces() {
     image.insert_topic(Arc::new(topic_image(2, "b")));
     image.slots.insert(slot(CoordinatorKind::Group, 0), owner(0));
     image.slots.insert(slot(CoordinatorKind::Transaction, 49), owner(4));
+    image.configs = Arc::new(resources().map(|resource| (resource, set(3))).into());
 
     let mut known = ClusterImage::default();
     known.brokers.insert(BrokerId(7), Arc::new(BrokerImage { id: BrokerId(7), ..broker_image() }));
     known.insert_topic(Arc::new(topic_image(9, "old")));
     known.slots.insert(slot(CoordinatorKind::Group, 7), owner(7));
+    known.configs = Arc::new([(ConfigResource::Broker(BrokerId(9)), set(1))].into());
     apply_delta(&mut known, through(&whole_image(&image))).unwrap();
     assert_eq!(known, image, "what was known before is void");
 
@@ -329,6 +358,10 @@ fn the_image_travels_whole_and_in_pieces() {
         topics: vec![(&topic_image(3, "a")).into()],
         removed_topics: vec![id_bytes(topic(1).as_bytes())],
         slots: vec![(slot(CoordinatorKind::Group, 0), owner(5)).into()],
+        configs: vec![
+            resource_configs_to_proto(&ConfigResource::AllBrokers, None),
+            resource_configs_to_proto(&ConfigResource::Group("g".to_owned()), Some(&set(12))),
+        ],
     };
     apply_delta(&mut known, through(&delta)).unwrap();
     assert_eq!((known.revision, known.brokers.len()), (Revision(12), 1));
@@ -338,6 +371,8 @@ fn the_image_travels_whole_and_in_pieces() {
     assert_eq!(known.topic_named("b").map(AsRef::as_ref), Some(&topic_image(2, "b")));
     let owners = [(slot(CoordinatorKind::Group, 0), owner(5)), (slot(CoordinatorKind::Transaction, 49), owner(4))];
     assert_eq!(known.slots, owners.into());
+    let [_, broker, group] = resources();
+    assert_eq!(*known.configs, [(broker, set(3)), (group, set(12))].into());
 }
 
 #[test]
@@ -345,7 +380,8 @@ fn a_malformed_delta_changes_nothing() {
     let mut image = ClusterImage { revision: Revision(3), ..ClusterImage::default() };
     image.insert_topic(Arc::new(topic_image(1, "a")));
     let good = whole_image(&image);
-    let changes: [fn(&mut proto::ImageDelta); 8] = [
+    let changes: [fn(&mut proto::ImageDelta); 9] = [
+        |delta| delta.configs.push(proto::ResourceConfigs::default()),
         |delta| delta.slots.push(proto::SlotImage::default()),
         |delta| delta.cluster.clear(),
         |delta| delta.removed_topics.push(vec![1; 15]),
@@ -417,6 +453,9 @@ fn errors() -> Vec<MetadataError> {
         MetadataError::InvalidPartitions { detail: detail() },
         MetadataError::InvalidReplicationFactor { detail: detail() },
         MetadataError::ConfigConflict { topic: topic(1) },
+        MetadataError::ResourceConfigConflict { resource: ConfigResource::AllBrokers },
+        MetadataError::ResourceConfigConflict { resource: ConfigResource::Broker(BrokerId(0)) },
+        MetadataError::ResourceConfigConflict { resource: ConfigResource::Group(detail()) },
         MetadataError::Invalid { detail: detail() },
     ]
 }

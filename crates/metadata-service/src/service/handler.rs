@@ -119,6 +119,11 @@ impl proto::metadata_server::Metadata for Handler {
         revision(expect_answer!(self, Command::AlterTopicConfigs(request), Answer::Revision))
     }
 
+    async fn alter_resource_configs(&self, request: Request<proto::AlterResourceConfigsRequest>) -> Reply<proto::RevisionResponse> {
+        let request = request.into_inner().try_into().map_err(malformed)?;
+        revision(expect_answer!(self, Command::AlterResourceConfigs(request), Answer::Revision))
+    }
+
     async fn advance_log_start(&self, request: Request<proto::AdvanceLogStartRequest>) -> Reply<proto::AdvanceLogStartResponse> {
         let request = request.into_inner().try_into().map_err(malformed)?;
         let answer = expect_answer!(self, Command::AdvanceLogStart(request), Answer::LogStart);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use metadata_api::wire::{
     WireError, cluster_id, configs_from_proto, configs_to_proto, durability, endpoints_from_proto, endpoints_to_proto, id_bytes, required,
-    row_with_value, segment_from_proto, segment_to_proto, topic_id, wal_id,
+    resource_configs_from_proto, resource_configs_to_proto, row_with_value, segment_from_proto, segment_to_proto, topic_id, wal_id,
 };
 use metadata_api::{ProducerDelta, proto as api};
 use prost::Message;
@@ -67,6 +67,7 @@ pub(crate) fn encode_root(state: &State) -> Vec<u8> {
             .collect(),
         jumps: state.jumps.iter().map(|jump| proto::ClockJumped { to: jump.to.0, skipped_ms: jump.skipped_ms }).collect(),
         slots: state.slots.iter().map(|(id, slot)| encode_slot(*id, slot)).collect(),
+        configs: state.configs.iter().map(|(id, set)| resource_configs_to_proto(id, Some(set))).collect(),
     }
     .encode_to_vec()
 }
@@ -112,6 +113,11 @@ pub(crate) fn decode_root(bytes: Bytes) -> Result<State, WireError> {
         state.deleted_topics.insert(topic_id(&deleted.topic)?, Revision(deleted.revision));
     }
     state.jumps = root.jumps.into_iter().map(|jump| Jump { to: Timestamp(jump.to), skipped_ms: jump.skipped_ms }).collect();
+    for configs in root.configs {
+        let (id, set) = resource_configs_from_proto(configs)?;
+        let set = required(set, "configs")?;
+        Arc::make_mut(&mut state.configs).insert(id, set);
+    }
     for slot in root.slots {
         let (id, slot) = decode_slot(slot)?;
         state.slots.insert(id, slot);

@@ -43,6 +43,10 @@ const MANIFEST_MAGIC: [u8; 4] = *b"SSMM";
 const MANIFEST_VERSION: u16 = 1;
 /// Of a snapshot with coordinator slots: a program that knows only version 1 would leave them out.
 const MANIFEST_VERSION_WITH_SLOTS: u16 = 2;
+/// Of a snapshot with what a program that knows only version 2 would leave out: configs of brokers or groups.
+const MANIFEST_VERSION_WITH_CONFIGS: u16 = 3;
+/// Newest version that is read.
+const MANIFEST_NEWEST: u16 = MANIFEST_VERSION_WITH_CONFIGS;
 const MANIFEST_HEADER: usize = 16;
 
 /// Why a snapshot cannot be used.
@@ -95,10 +99,21 @@ pub(crate) async fn write(
         root: Some(root),
         shards,
     };
-    let version = if state.slots.is_empty() { MANIFEST_VERSION } else { MANIFEST_VERSION_WITH_SLOTS };
+    let version = manifest_version(state);
     let key = format!("{MANIFESTS}{suffix}");
     put_verified(store, &key, &Body::new(vec![encode_manifest(&manifest, version)]), UPLOAD_BACKOFF, random).await?;
     Ok((SnapshotRef { revision: state.revision, slot, manifest: key }, manifest))
+}
+
+/// The oldest version that says all of `state`: a rollback is possible for as long as nothing new is used.
+fn manifest_version(state: &State) -> u16 {
+    if !state.configs.is_empty() {
+        MANIFEST_VERSION_WITH_CONFIGS
+    } else if !state.slots.is_empty() {
+        MANIFEST_VERSION_WITH_SLOTS
+    } else {
+        MANIFEST_VERSION
+    }
 }
 
 /// The number that shard `index` of a slot's rows has in a manifest: after all others, by kind, slot and index.
@@ -206,8 +221,8 @@ pub(crate) async fn read_manifest(store: &dyn ObjectStore, key: &str) -> Result<
     }
     let mut header = &object[4..MANIFEST_HEADER];
     let version = header.get_u16_le();
-    if !(MANIFEST_VERSION..=MANIFEST_VERSION_WITH_SLOTS).contains(&version) {
-        return Err(damaged(format!("format version {version}, this program reads up to {MANIFEST_VERSION_WITH_SLOTS}")));
+    if !(MANIFEST_VERSION..=MANIFEST_NEWEST).contains(&version) {
+        return Err(damaged(format!("format version {version}, this program reads up to {MANIFEST_NEWEST}")));
     }
     let (_flags, length, crc) = (header.get_u16_le(), header.get_u32_le(), header.get_u32_le());
     let body = object.slice(MANIFEST_HEADER..);

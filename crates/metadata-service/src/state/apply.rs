@@ -107,6 +107,7 @@ impl State {
                 assert!(slot.epoch < epoch, "a slot's epoch rises when it is taken");
                 (slot.epoch, slot.broker, slot.broker_epoch, slot.last_save) = (epoch, broker, broker_epoch, None);
             }
+            Event::ResourceConfigsAltered { resource, configs } => self.set_configs(resource, configs),
             Event::RowsSaved(saved) => self.rows_saved(saved),
         }
     }

@@ -134,6 +134,10 @@ fn body(event: &Event) -> (u16, Vec<u8>) {
             let body = proto::SlotTaken { slot: Some((*slot).into()), epoch: epoch.0, broker: broker.0, broker_epoch: broker_epoch.0 };
             (19, body.encode_to_vec())
         }
+        Event::ResourceConfigsAltered { resource, configs } => {
+            let body = proto::ResourceConfigsAltered { resource: Some(resource.into()), configs: configs_to_proto(configs) };
+            (21, body.encode_to_vec())
+        }
         Event::RowsSaved(saved) => (20, proto::RowsSaved::from(saved.as_ref()).encode_to_vec()),
     }
 }
@@ -141,7 +145,7 @@ fn body(event: &Event) -> (u16, Vec<u8>) {
 fn decode_body(kind: u16, body: Bytes) -> Result<Event, EventError> {
     let malformed = |err: WireError| EventError::Malformed { kind, detail: err.to_string() };
     match kind {
-        1..=20 => known_body(kind, body).map_err(malformed),
+        1..=21 => known_body(kind, body).map_err(malformed),
         _ => Err(EventError::Unknown { kind, version: VERSION }),
     }
 }
@@ -242,6 +246,13 @@ fn known_body(kind: u16, body: Bytes) -> Result<Event, WireError> {
             }
         }
         20 => Event::RowsSaved(Box::new(parse::<proto::RowsSaved>(body)?.try_into()?)),
+        21 => {
+            let body: proto::ResourceConfigsAltered = parse(body)?;
+            Event::ResourceConfigsAltered {
+                resource: required(body.resource, "resource")?.try_into()?,
+                configs: configs_from_proto(body.configs),
+            }
+        }
         _ => unreachable!("decode_body lets no other kind in"),
     })
 }

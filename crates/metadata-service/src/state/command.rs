@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use metadata_api::{
-    AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, PartitionState, PublishAnswer,
-    PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest,
+    PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken,
+    TakeSlot, TopicCreated,
 };
 use types::{BrokerEpoch, BrokerId, ObjectKey, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
 
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     CreatePartitions(CreatePartitions),
     DeleteTopic(TopicId),
     AlterTopicConfigs(AlterTopicConfigs),
+    AlterResourceConfigs(AlterResourceConfigs),
     AdvanceLogStart(AdvanceLogStart),
     ElectUnclean(Vec<TopicPartition>),
     PartitionStates {

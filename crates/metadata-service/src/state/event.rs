@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use metadata_api::{Endpoint, PartitionRefusal, ProducerDelta, PublishedObject};
+use metadata_api::{ConfigResource, Endpoint, PartitionRefusal, ProducerDelta, PublishedObject};
 use types::{
     BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Durability, EpochStart, Lsn, ObjectKey, ObjectNumber, Offset, ProducerId,
     PublishSequence, SaveSequence, SegmentRef, SlotEpoch, Timestamp, TopicId, TopicPartition, WalId,
@@ -99,6 +99,11 @@ pub(crate) enum Event {
         epoch: SlotEpoch,
         broker: BrokerId,
         broker_epoch: BrokerEpoch,
+    },
+    /// What is set on brokers or a group, whole.
+    ResourceConfigsAltered {
+        resource: ConfigResource,
+        configs: BTreeMap<String, String>,
     },
     /// A coordinator saved rows.
     RowsSaved(Box<RowsSaved>),

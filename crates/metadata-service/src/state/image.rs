@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use metadata_api::wire::id_bytes;
-use metadata_api::{BrokerImage, PartitionImage, SlotOwner, TopicImage, proto};
+use metadata_api::wire::{id_bytes, resource_configs_to_proto};
+use metadata_api::{BrokerImage, ConfigResource, PartitionImage, SlotOwner, TopicImage, proto};
 use types::{BrokerId, CoordinatorSlot, TopicId};
 
 use super::{Event, Partition, Slot, State};
 
-/// The brokers, topics and coordinator slots that changed since the last delta.
+/// The brokers, topics, coordinator slots and configs that changed since the last delta.
 #[derive(Default, Debug)]
 pub(crate) struct ImageChanges {
     brokers: BTreeSet<BrokerId>,
     topics: BTreeSet<TopicId>,
     slots: BTreeSet<CoordinatorSlot>,
+    configs: BTreeSet<ConfigResource>,
     /// Leaders may have appeared or gone anywhere.
     leaders: bool,
 }
@@ -36,6 +37,9 @@ impl ImageChanges {
             Event::PartitionsElected { partitions } => self.topics.extend(partitions.iter().map(|elected| elected.partition.topic)),
             Event::SlotTaken { slot, .. } => {
                 self.slots.insert(*slot);
+            }
+            Event::ResourceConfigsAltered { resource, .. } => {
+                self.configs.insert(resource.clone());
             }
             Event::ClusterCreated { .. }
             | Event::StoreClaimed
@@ -60,7 +64,7 @@ impl ImageChanges {
             topics.extend(state.topics.keys());
             brokers.extend(state.brokers.keys());
         }
-        if topics.is_empty() && brokers.is_empty() && changes.slots.is_empty() {
+        if topics.is_empty() && brokers.is_empty() && changes.slots.is_empty() && changes.configs.is_empty() {
             return None;
         }
         let removed = topics.iter().filter(|id| !state.topics.contains_key(id));
@@ -71,6 +75,7 @@ impl ImageChanges {
             brokers: brokers.iter().filter_map(|id| state.broker_image(*id)).map(|broker| (&broker).into()).collect(),
             removed_topics: removed.map(|id| id_bytes(id.as_bytes())).collect(),
             topics: topics.iter().filter_map(|id| state.topic_image(*id)).map(|topic| (&topic).into()).collect(),
+            configs: changes.configs.iter().map(|id| resource_configs_to_proto(id, state.configs.get(id))).collect(),
             slots: changes.slots.iter().filter_map(|id| Some((*id, state.slots.get(id)?.owner()).into())).collect(),
         })
     }

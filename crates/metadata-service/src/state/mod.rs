@@ -9,6 +9,7 @@
 mod apply;
 mod codec;
 mod command;
+mod configs;
 pub(crate) mod decide;
 mod event;
 mod image;
@@ -23,7 +24,7 @@ mod topics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use metadata_api::{ClusterImage, Endpoint, PublishAnswer};
+use metadata_api::{ClusterImage, ConfigResource, Endpoint, PublishAnswer, ResourceConfigs};
 use types::{
     BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Lsn, ObjectKey, ObjectNumber, ProducerId, PublishSequence, Revision, Timestamp,
     TopicId, TopicPartition, WalId,
@@ -156,6 +157,8 @@ pub(crate) struct State {
     pub(crate) jumps: Vec<Jump>,
     /// Coordinator slots that somebody took.
     pub(crate) slots: BTreeMap<CoordinatorSlot, Slot>,
+    /// What is set on brokers and groups; shared with images.
+    pub(crate) configs: Arc<BTreeMap<ConfigResource, ResourceConfigs>>,
     pub(crate) shards: Vec<Arc<Shard>>,
     /// Derived: topics by name.
     names: BTreeMap<String, TopicId>,
@@ -184,6 +187,7 @@ impl Default for State {
             registered: BTreeSet::new(),
             jumps: Vec::new(),
             slots: BTreeMap::new(),
+            configs: Arc::default(),
             shards: vec![Arc::default(); SHARDS],
             names: BTreeMap::new(),
             metric_names: BTreeMap::new(),
@@ -294,6 +298,7 @@ impl State {
             }
         }
         image.slots = self.slots.iter().map(|(id, slot)| (*id, slot.owner())).collect();
+        image.configs.clone_from(&self.configs);
         image
     }
 

@@ -22,8 +22,11 @@ pub(super) fn decide(state: &State, rules: &Rules, now: Timestamp) -> Decision {
     }
     let mut moved = Vec::new();
     for (id, topic) in &state.topics {
-        let Some(limits) = Limits::of(topic, rules) else { continue };
+        if !deletes(topic) {
+            continue;
+        }
         for (partition, found) in state.partitions_of(*id, topic.partitions) {
+            let limits = Limits::of(topic, state, found, rules);
             let log_start = limits.log_start(state, found, now);
             if found.log_start < log_start {
                 moved.push((partition, log_start));
@@ -45,20 +48,30 @@ struct Limits {
     bytes: i64,
 }
 
+/// Whether the topic's cleanup policy deletes.
+fn deletes(topic: &Topic) -> bool {
+    let policy = topic.configs.get("cleanup.policy").map_or("delete", String::as_str);
+    policy.split(',').any(|policy| policy.trim() == "delete")
+}
+
 impl Limits {
-    /// `None` where nothing is to be deleted. A value that does not parse was let in by a broker that knew more: nothing is deleted
-    /// by it.
-    fn of(topic: &Topic, rules: &Rules) -> Option<Self> {
-        let policy = topic.configs.get("cleanup.policy").map_or("delete", String::as_str);
-        if !policy.split(',').any(|policy| policy.trim() == "delete") {
-            return None;
+    /// What the topic says, else what is set on the partition's leader or on all brokers, else the rules. A value that does not parse was
+    /// let in by a broker that knew more: nothing is deleted by it.
+    fn of(topic: &Topic, state: &State, partition: &Partition, rules: &Rules) -> Self {
+        let value = |name: &str, broker: &str, default: i64| {
+            let set = topic.configs.get(name).map(String::as_str).or_else(|| state.broker_config(partition.leader, broker));
+            set.map_or(default, |value| value.trim().parse().unwrap_or(-1))
+        };
+        Self {
+            ms: value("retention.ms", "log.retention.ms", rules.retention_ms),
+            bytes: value("retention.bytes", "log.retention.bytes", rules.retention_bytes),
         }
-        let value = |name: &str, default: i64| topic.configs.get(name).map_or(default, |value| value.trim().parse().unwrap_or(-1));
-        let limits = Self { ms: value("retention.ms", rules.retention_ms), bytes: value("retention.bytes", rules.retention_bytes) };
-        (0 <= limits.ms || 0 <= limits.bytes).then_some(limits)
     }
 
     fn log_start(&self, state: &State, partition: &Partition, now: Timestamp) -> types::Offset {
+        if self.ms < 0 && self.bytes < 0 {
+            return partition.log_start;
+        }
         let old_before = state.stamped_before(now, self.ms);
         let mut log_start = partition.log_start;
         // The entry of a last segment that the log start has passed is still there; it holds nothing that counts.

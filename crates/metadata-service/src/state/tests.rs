@@ -1,5 +1,6 @@
 //! Every rule of the state machine: what a command answers, what happens, and what the state is afterwards.
 
+mod configs;
 mod garbage;
 mod publish;
 mod registration;
@@ -115,7 +116,7 @@ impl World {
         }
         let whole = self.state.image();
         assert_eq!((&self.image.brokers, &self.image.topics, &self.image.names), (&whole.brokers, &whole.topics, &whole.names));
-        assert_eq!(self.image.slots, whole.slots);
+        assert_eq!((&self.image.slots, &self.image.configs), (&whole.slots, &whole.configs));
     }
 
     fn run(&mut self, command: Command) -> Result<Answer, MetadataError> {

@@ -18,7 +18,7 @@ const MAX_TOPIC_PARTITIONS: i32 = 100_000;
 const MAX_PARTITIONS: u64 = 2_000_000;
 /// Highest replication factor.
 const MAX_REPLICATION_FACTOR: i16 = 16;
-/// Most bytes of names and values of a topic's configs.
+/// Most bytes of names and values of the configs of one topic, broker or group.
 const MAX_CONFIG_BYTES: usize = 256 << 10;
 
 pub(super) fn create(state: &State, request: &CreateTopic, topic: TopicId) -> Result<Decision, MetadataError> {
@@ -123,12 +123,12 @@ fn check_count(state: &State, present: i32, total: i32) -> Result<(), MetadataEr
     Err(MetadataError::InvalidPartitions { detail })
 }
 
-fn check_configs(configs: &BTreeMap<String, String>) -> Result<(), MetadataError> {
+pub(super) fn check_configs(configs: &BTreeMap<String, String>) -> Result<(), MetadataError> {
     let bytes: usize = configs.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes <= MAX_CONFIG_BYTES {
         return Ok(());
     }
-    Err(MetadataError::Invalid { detail: format!("the topic's configs have {bytes} bytes, at most {MAX_CONFIG_BYTES} are allowed") })
+    Err(MetadataError::Invalid { detail: format!("the configs have {bytes} bytes, at most {MAX_CONFIG_BYTES} are allowed") })
 }
 
 fn place(

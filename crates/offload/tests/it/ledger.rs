@@ -336,6 +336,9 @@ impl MetadataClient for Ledger {
     async fn alter_topic_configs(&self, _: AlterTopicConfigs) -> Result<Revision, MetadataError> {
         unreachable!()
     }
+    async fn alter_resource_configs(&self, _: AlterResourceConfigs) -> Result<Revision, MetadataError> {
+        unreachable!()
+    }
     async fn advance_log_start(&self, _: AdvanceLogStart) -> Result<Offset, MetadataError> {
         unreachable!()
     }

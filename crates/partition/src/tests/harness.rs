@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata_api::{
-    AdvanceLogStart, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, MetadataClient,
-    MetadataError, PartitionImage, PartitionState, PartitionVerdict, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage,
-    SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer,
+    HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PartitionVerdict, PublishAnswer, PublishRequest,
+    RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use records::{BatchBuilder, BatchHeader, Codec, TimestampType};
@@ -461,6 +461,10 @@ impl MetadataClient for FakeMetadata {
     }
 
     async fn alter_topic_configs(&self, _: AlterTopicConfigs) -> Result<Revision, MetadataError> {
+        unused()
+    }
+
+    async fn alter_resource_configs(&self, _: AlterResourceConfigs) -> Result<Revision, MetadataError> {
         unused()
     }
 

@@ -123,6 +123,8 @@ async fn t28_every_call_ends_within_its_deadline() {
     let topic = TopicId::default();
     let grow = metadata_api::CreatePartitions { topic, total: 2, durability: Durability::Wal, validate_only: false };
     let alter = metadata_api::AlterTopicConfigs { topic, expected: Revision(0), configs: BTreeMap::new() };
+    let resource = metadata_api::ConfigResource::AllBrokers;
+    let set = metadata_api::AlterResourceConfigs { resource, expected: Revision(0), configs: BTreeMap::new() };
     let slot = CoordinatorSlot::new(CoordinatorKind::Group, 0).unwrap();
     let take = metadata_api::TakeSlot { broker: BrokerId(1), epoch, slot };
     let rows = metadata_api::SlotRows { slot, slot_epoch: SlotEpoch(1), after_key: None, limit_bytes: 1 };
@@ -136,6 +138,7 @@ async fn t28_every_call_ends_within_its_deadline() {
         async { client.create_partitions(grow).await.err() },
         async { client.delete_topic(topic).await.err() },
         async { client.alter_topic_configs(alter).await.err() },
+        async { client.alter_resource_configs(set).await.err() },
         async { client.advance_log_start(advance).await.err() },
         async { client.elect_unclean(vec![partition]).await.err() },
         async { client.allocate_producer_ids(1).await.err() },
@@ -149,9 +152,9 @@ async fn t28_every_call_ends_within_its_deadline() {
     );
     let unknown = |err: Option<MetadataError>| assert!(matches!(err, Some(MetadataError::Unknown { .. })), "{err:?}");
     let unavailable = |err: Option<MetadataError>| assert!(matches!(err, Some(MetadataError::Unavailable { .. })), "{err:?}");
-    let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q) = calls;
-    [a, b, c, d, e, f, g, h, i, j, k, l].into_iter().for_each(unknown);
-    [m, n, o, p, q].into_iter().for_each(unavailable);
+    let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r) = calls;
+    [a, b, c, d, e, f, g, h, i, j, k, l, m].into_iter().for_each(unknown);
+    [n, o, p, q, r].into_iter().for_each(unavailable);
     assert_eq!(started.elapsed(), machine.options.deadline * 2);
 }
 

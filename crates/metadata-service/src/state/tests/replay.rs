@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metadata_api::{AdvanceLogStart, AlterTopicConfigs, CreatePartitions, HeartbeatRequest, SaveRows, TakeSlot, row_bytes};
+use metadata_api::{
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ConfigResource, CreatePartitions, HeartbeatRequest, SaveRows, TakeSlot,
+    row_bytes,
+};
 use proptest::prelude::*;
 use runtime::{ManualClock, Random};
 use store::MemoryStore;
@@ -27,6 +30,7 @@ enum Step {
     Grow { topic: u8, total: i32 },
     Delete { topic: u8 },
     Alter { topic: u8, retention_ms: i64 },
+    Configure { resource: ConfigResource, retention_ms: Option<i64> },
     Publish { broker: i32, number: u64, parts: Vec<Part>, floor: u64 },
     RepeatPublish,
     AdvanceLogStart { broker: i32, partition: (u8, i32), log_start: i64 },
@@ -57,6 +61,11 @@ fn step() -> impl Strategy<Value = Step> {
     let id = || (1..5_u8, 0..3_i32);
     let part = (id(), prop_oneof![4 => Just(0), 1 => -3..5_i64], 1..20_i64, any::<bool>(), 1..4_i64)
         .prop_map(|(partition, ahead, length, gap, producer)| Part { partition, ahead, length, gap, producer });
+    let resource = prop_oneof![
+        Just(ConfigResource::AllBrokers),
+        broker().prop_map(|id| ConfigResource::Broker(BrokerId(id))),
+        Just(ConfigResource::Group("g".to_owned())),
+    ];
     let rows = prop::collection::vec((0..40_u8, prop::option::weighted(0.7, any::<u8>())), 0..12);
     prop_oneof![
         4 => (broker(), 1..5_u8, any::<bool>()).prop_map(|(broker, log, local)| Step::Register { broker, log, local }),
@@ -67,6 +76,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..5_u8, 1..4_i32, any::<bool>()).prop_map(|(topic, partitions, object)| Step::Create { topic, partitions, object }),
         1 => (1..5_u8, 1..4_i32).prop_map(|(topic, total)| Step::Grow { topic, total }),
         1 => (1..5_u8).prop_map(|topic| Step::Delete { topic }),
+        1 => (resource, prop::option::of(-1..3_i64)).prop_map(|(resource, days)| Step::Configure {
+            resource,
+            retention_ms: days.map(|days| days * DAY),
+        }),
         1 => (1..5_u8, -1..3_i64).prop_map(|(topic, days)| Step::Alter { topic, retention_ms: days * DAY }),
         16 => (broker(), 0..30_u64, prop::collection::vec(part, 0..5), 0..10_u64)
             .prop_map(|(broker, number, parts, floor)| Step::Publish { broker, number, parts, floor }),
@@ -195,6 +208,12 @@ impl Run {
                 let expected = world.image.topics.get(&super::topic(topic)).map_or(Revision(0), |topic| topic.config_revision);
                 let configs = configs(&[("retention.ms", &retention_ms.to_string())]);
                 world.run(Command::AlterTopicConfigs(AlterTopicConfigs { topic: super::topic(topic), expected, configs }))
+            }
+            Step::Configure { resource, retention_ms } => {
+                let expected = world.image.configs.get(&resource).map_or(Revision(0), |set| set.revision);
+                let value = retention_ms.map(|ms| ms.to_string());
+                let configs = value.map_or_else(BTreeMap::new, |ms| configs(&[("log.retention.ms", &ms)]));
+                world.run(Command::AlterResourceConfigs(AlterResourceConfigs { resource, expected, configs }))
             }
             Step::Publish { broker, number, parts, floor } => {
                 self.publish(broker, number, parts, floor);

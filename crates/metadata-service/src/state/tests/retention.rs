@@ -1,6 +1,6 @@
 //! Log starts: DeleteRecords, retention, and what the clock has to do with it.
 
-use metadata_api::{AdvanceLogStart, AlterTopicConfigs};
+use metadata_api::{AdvanceLogStart, AlterTopicConfigs, ConfigResource};
 
 use super::*;
 
@@ -114,6 +114,22 @@ fn a_topics_own_limits_go_before_the_brokers() {
     assert_eq!(alter(&[("cleanup.policy", "compact,delete"), ("retention.ms", &(3 * DAY - 1).to_string())]), Offset(20));
     assert_eq!(alter(&[]), Offset(20));
     assert_eq!(alter(&[("retention.ms", &(DAY).to_string())]), Offset(30));
+}
+
+#[test]
+fn what_is_set_on_the_leader_goes_before_all_brokers_and_those_before_the_rules() {
+    let mut world = with_days(5);
+    world.rules.retention_ms = 5 * DAY;
+    let mut set = |resource, entries: &[(&str, &str)]| {
+        world.set_configs(resource, entries);
+        retain(&mut world)
+    };
+    let (own, other) = (|| ConfigResource::Broker(BrokerId(1)), ConfigResource::Broker(BrokerId(2)));
+    assert_eq!(set(other, &[("log.retention.ms", "0")]), Offset(0), "another broker's say nothing");
+    assert_eq!(set(own(), &[("log.retention.ms", "-1")]), Offset(0));
+    assert_eq!(set(ConfigResource::AllBrokers, &[("log.retention.ms", &DAY.to_string()), ("log.retention.bytes", "4000")]), Offset(10));
+    assert_eq!(set(own(), &[("log.retention.ms", &(3 * DAY - 1).to_string())]), Offset(20));
+    assert_eq!(set(own(), &[]), Offset(30));
 }
 
 #[test]
