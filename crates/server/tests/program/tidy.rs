@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wal", &["runtime", "types"]),
     ("segment", &["records", "types"]),
     ("store", &["runtime", "types"]),
+    ("s3-server", &[]),
     ("metadata-api", &["runtime", "types"]),
     ("metadata-service", &["metadata-api", "runtime", "store", "types"]),
     ("partition", &["metadata-api", "records", "runtime", "segment", "store", "types", "wal"]),
@@ -78,6 +79,14 @@ fn arrows_between_crates_are_those_of_the_architecture() {
                 assert!(allowed.contains(&dependency.name.as_str()), "{} must not depend on {}", package.name, dependency.name);
             }
         }
+    }
+}
+
+#[test]
+fn the_s3_of_the_tests_is_in_no_program() {
+    for package in metadata().workspace_packages() {
+        let shipped = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
+        assert!(shipped.into_iter().all(|dependency| dependency.name != "s3-server"), "{} must not depend on s3-server", package.name);
     }
 }
 

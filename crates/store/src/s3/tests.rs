@@ -1,21 +1,30 @@
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use runtime::SystemClock;
+use s3_server::{ACCESS_KEY, Quirks, S3Server, SECRET_KEY};
 
 use super::fake::{FakeS3, Trick};
 use super::*;
 use crate::{Body, conformance, put_verified};
 
-/// A store whose retries do not keep a test waiting.
 async fn store_in(bucket: &str) -> (FakeS3, S3Store) {
     let (fake, endpoint) = FakeS3::start().await;
+    (fake, store_at(endpoint, bucket, "pre/fix/", Credentials::new("key", "secret", None, None, "test")))
+}
+
+/// The store below `prefix` of a bucket.
+pub(crate) fn store_of(server: &S3Server, bucket: &str, prefix: &str) -> S3Store {
+    store_at(server.endpoint(), bucket, prefix, Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
+}
+
+/// A store whose retries do not keep a test waiting.
+fn store_at(endpoint: String, bucket: &str, prefix: &str, credentials: Credentials) -> S3Store {
     let options = S3Options { endpoint: Some(endpoint), ..S3Options::default() };
-    let location = S3Location { bucket: bucket.to_owned(), prefix: "pre/fix/".to_owned() };
-    let provider = SharedCredentialsProvider::new(Credentials::new("key", "secret", None, None, "test"));
-    let credentials = CachedCredentials::new(Some(provider), Arc::new(SystemClock));
+    let location = S3Location { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
+    let credentials = CachedCredentials::new(Some(SharedCredentialsProvider::new(credentials)), Arc::new(SystemClock));
     let mut store = S3Store::new(location, &options, credentials, Arc::new(Random::seeded(1))).unwrap();
     store.retries = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(5), ..RETRIES };
-    (fake, store)
+    store
 }
 
 async fn store() -> (FakeS3, S3Store) {
@@ -43,6 +52,22 @@ async fn s3_spoken_by_the_fake_conforms() {
     conformance::check(&store, false).await;
     put(&store, "a").await.unwrap();
     assert_eq!(fake.object("pre/fix/a").unwrap(), "siltstone");
+}
+
+#[tokio::test]
+async fn s3_in_this_process_conforms() {
+    let server = S3Server::start(&["bucket"], Quirks::default()).await;
+    for prefix in ["", "pre/fix/"] {
+        conformance::check(&store_of(&server, "bucket", prefix), false).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_refused_with_what_to_look_at() {
+    let server = S3Server::start(&["bucket"], Quirks::default()).await;
+    let store = store_at(server.endpoint(), "bucket", "", Credentials::new(ACCESS_KEY, "wrong", None, None, "test"));
+    let error = store.list("", None, 1).await.unwrap_err();
+    assert!(kind(&error) == "refused" && error.to_string().contains("check the credentials"), "{error}");
 }
 
 #[tokio::test]
