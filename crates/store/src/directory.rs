@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use runtime::Random;
 use types::Timestamp;
 
-use crate::{ObjectMeta, ObjectStore, OpenError, Operation, StoreError, key};
+use crate::{Created, ObjectMeta, ObjectStore, OpenError, Operation, StoreError, key};
 
 /// Holds staging files. No key can name it, because no part of a key begins with a dot.
 const STAGING: &str = ".staging";
@@ -59,6 +59,17 @@ impl DirectoryStore {
             .await
             .map_err(|stopped| OpenError::Unavailable { url: root.display().to_string(), detail: stopped.to_string() })??;
         Ok(Self(inner))
+    }
+
+    /// Makes the directory and those above it that are missing, each durable in the one that holds it.
+    pub(crate) fn create(root: &Path) -> io::Result<Created> {
+        if root.is_dir() {
+            return Ok(Created::WasThere);
+        }
+        let missing: Vec<_> = root.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()).collect();
+        fs::create_dir_all(root)?;
+        missing.into_iter().try_for_each(|folder| sync_folder(parent_of(folder)))?;
+        Ok(Created::Made)
     }
 
     async fn run<T: Send + 'static>(
@@ -124,7 +135,7 @@ impl Inner {
         let refused = |detail: String| OpenError::Refused { url: url(), detail };
         match fs::create_dir(&self.root) {
             Ok(()) => {
-                let parent = self.root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let parent = parent_of(&self.root);
                 sync_folder(parent).map_err(|error| refused(format!("cannot sync {}: {error}", parent.display())))?;
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists && self.root.is_dir() => {}
@@ -318,6 +329,11 @@ impl Drop for Staged {
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
     fs::remove_file(path).or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// The folder that holds this one.
+fn parent_of(folder: &Path) -> &Path {
+    folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

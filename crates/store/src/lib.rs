@@ -3,7 +3,7 @@
 //!
 //! [`ObjectStore`] is the seam. [`open`] makes one of a URL; [`CountingStore`] and [`faults::FaultyStore`] go around any. On top of
 //! the seam: [`put_verified`] for uploads that survive lost answers, [`RangeReader`] for reads, [`claim`] for the mark that ties a
-//! prefix to one cluster.
+//! prefix to one cluster, [`Probe`] for what a store really does.
 
 mod directory;
 mod key;
@@ -16,6 +16,7 @@ pub mod faults;
 
 mod block_cache;
 mod marker;
+mod probe;
 mod range_reader;
 mod upload;
 
@@ -34,7 +35,8 @@ pub use directory::DirectoryStore;
 pub use key::MAX_KEY_BYTES;
 pub use marker::{ClaimError, FORMAT_VERSION, MARKER_KEY, Marker, claim, is_empty, read_marker};
 pub use memory::MemoryStore;
-pub use open::{OpenError, S3Options, open};
+pub use open::{Created, OpenError, S3Options, create, open};
+pub use probe::{Finding, Measurement, Need, Probe, RelianceError, ReportCard, Verdict, check_reliance};
 pub use range_reader::{RangeRead, RangeReader, RangeReaderOptions, RangeRequest, ReadClass, ReadCounts};
 pub use upload::{Body, UPLOAD_BACKOFF, put_verified};
 

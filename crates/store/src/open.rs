@@ -6,7 +6,7 @@ use std::sync::Arc;
 use runtime::{Clock, Random};
 use url::Url;
 
-use crate::s3::S3Store;
+use crate::s3::{S3Store, create_bucket};
 use crate::{DirectoryStore, MemoryStore, ObjectStore, key};
 
 /// How to reach S3, beside the URL. Credentials come from the AWS default chain: environment, profile, SSO, web identity, container
@@ -53,19 +53,69 @@ pub enum OpenError {
 /// Opens `file://DIR` (the path is taken as it stands, also a relative one), `s3://BUCKET/PREFIX` or `memory://`, and asks it once
 /// whether it answers.
 pub async fn open(url: &str, s3: &S3Options, clock: Arc<dyn Clock>, random: Arc<Random>) -> Result<Arc<dyn ObjectStore>, OpenError> {
-    let wrong = |detail: &str| OpenError::Url { url: url.to_owned(), detail: detail.to_owned() };
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("must be file://DIR, s3://BUCKET/PREFIX or memory://"))?;
-    match scheme {
-        "file" if rest.is_empty() => Err(wrong("names no directory; write file:///var/lib/siltstone/store or the like")),
-        "file" => Ok(Arc::new(DirectoryStore::open(Path::new(rest), random).await?)),
-        "memory" if rest.is_empty() => Ok(Arc::new(MemoryStore::new(clock))),
-        "memory" => Err(wrong("nothing may follow memory://")),
-        "s3" => {
-            let location = S3Location::parse(rest).map_err(|detail| wrong(&detail))?;
-            check_endpoint(s3)?;
-            Ok(Arc::new(S3Store::open(location, s3, clock, random).await?))
+    Ok(match connect(url, s3, clock, random).await? {
+        Opened::S3(store) => store,
+        Opened::Other(store) => store,
+    })
+}
+
+/// A store, and which kind it is where somebody has to know.
+pub(crate) enum Opened {
+    S3(Arc<S3Store>),
+    Other(Arc<dyn ObjectStore>),
+}
+
+pub(crate) async fn connect(url: &str, s3: &S3Options, clock: Arc<dyn Clock>, random: Arc<Random>) -> Result<Opened, OpenError> {
+    Ok(match Place::parse(url, s3)? {
+        Place::Directory(path) => Opened::Other(Arc::new(DirectoryStore::open(path, random).await?)),
+        Place::Memory => Opened::Other(Arc::new(MemoryStore::new(clock))),
+        Place::S3(location) => Opened::S3(Arc::new(S3Store::open(location, s3, clock, random).await?)),
+    })
+}
+
+/// Whether [`create`] had anything to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Created {
+    /// It was made.
+    Made,
+    /// It was there, and ours.
+    WasThere,
+}
+
+/// Makes the directory of `file://DIR`, with those above it, or the bucket of `s3://BUCKET/PREFIX`.
+pub async fn create(url: &str, s3: &S3Options, clock: Arc<dyn Clock>) -> Result<Created, OpenError> {
+    match Place::parse(url, s3)? {
+        Place::Directory(path) => {
+            DirectoryStore::create(path).map_err(|error| OpenError::Refused { url: url.to_owned(), detail: error.to_string() })
         }
-        other => Err(wrong(&format!("unknown kind {other}; must be file://DIR, s3://BUCKET/PREFIX or memory://"))),
+        Place::Memory => Err(OpenError::Url { url: url.to_owned(), detail: "is made by the process that uses it".to_owned() }),
+        Place::S3(location) => create_bucket(&location, s3, clock).await,
+    }
+}
+
+/// What a URL names.
+enum Place<'a> {
+    Directory(&'a Path),
+    Memory,
+    S3(S3Location),
+}
+
+impl<'a> Place<'a> {
+    fn parse(url: &'a str, s3: &S3Options) -> Result<Self, OpenError> {
+        let wrong = |detail: &str| OpenError::Url { url: url.to_owned(), detail: detail.to_owned() };
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("must be file://DIR, s3://BUCKET/PREFIX or memory://"))?;
+        match scheme {
+            "file" if rest.is_empty() => Err(wrong("names no directory; write file:///var/lib/siltstone/store or the like")),
+            "file" => Ok(Self::Directory(Path::new(rest))),
+            "memory" if rest.is_empty() => Ok(Self::Memory),
+            "memory" => Err(wrong("nothing may follow memory://")),
+            "s3" => {
+                let location = S3Location::parse(rest).map_err(|detail| wrong(&detail))?;
+                check_endpoint(s3)?;
+                Ok(Self::S3(location))
+            }
+            other => Err(wrong(&format!("unknown kind {other}; must be file://DIR, s3://BUCKET/PREFIX or memory://"))),
+        }
     }
 }
 

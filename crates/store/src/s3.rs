@@ -8,11 +8,13 @@
 //! holds our bytes.
 
 mod answer;
+mod bucket;
 mod credentials;
 #[cfg(test)]
 mod fake;
+mod probe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::future::Future;
 use std::ops::Range;
@@ -30,6 +32,7 @@ use runtime::{Backoff, Clock, Random};
 use types::Timestamp;
 
 use self::answer::{Answers, Dates, Failure};
+pub(crate) use self::bucket::create as create_bucket;
 use self::credentials::CachedCredentials;
 use crate::open::S3Location;
 use crate::{ObjectMeta, ObjectStore, OpenError, Operation, S3Options, StoreError, key};
@@ -55,6 +58,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 pub(crate) struct S3Store {
     client: AmazonS3,
     location: S3Location,
+    options: S3Options,
     credentials: Arc<CachedCredentials>,
     dates: Dates,
     retries: Backoff,
@@ -70,10 +74,7 @@ impl S3Store {
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
     ) -> Result<Self, OpenError> {
-        let mut options = options.clone();
-        let (region, provider) = credentials::from_default_chain(options.region.take(), options.endpoint.is_some()).await;
-        options.region = region;
-        let credentials = CachedCredentials::new(provider, clock);
+        let (options, credentials) = configured(options, clock).await;
         let store = Self::new(location, &options, credentials, random)?;
         let url = store.location.url();
         match store.list("", None, 1).await {
@@ -86,24 +87,9 @@ impl S3Store {
 
     fn new(location: S3Location, options: &S3Options, credentials: Arc<CachedCredentials>, random: Arc<Random>) -> Result<Self, OpenError> {
         let dates = Dates::default();
-        // A certificate for *.s3.REGION.amazonaws.com does not cover a bucket's name with dots.
-        let path_style = options.path_style.unwrap_or(options.endpoint.is_some() || location.bucket.contains('.'));
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(&location.bucket)
-            .with_region(options.region.as_deref().unwrap_or(DEFAULT_REGION))
-            .with_credentials(credentials.clone())
-            .with_virtual_hosted_style_request(!path_style)
-            .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
-            // One total limit would cut off any large body on a slow line; the limits of this file grow with the body.
-            .with_client_options(
-                ClientOptions::new().with_timeout_disabled().with_connect_timeout(CONNECT_TIME_LIMIT).with_allow_http(true),
-            )
-            .with_http_connector(Answers::new(dates.clone()));
-        if let Some(endpoint) = &options.endpoint {
-            builder = builder.with_endpoint(if path_style { endpoint.clone() } else { host_of_bucket(endpoint, &location.bucket) });
-        }
+        let builder = builder(&location, options, Arc::clone(&credentials)).with_http_connector(Answers::new(dates.clone()));
         let client = builder.build().map_err(|error| OpenError::Refused { url: location.url(), detail: error.to_string() })?;
-        Ok(Self { client, location, credentials, dates, retries: RETRIES, time_limit: TIME_LIMIT, random })
+        Ok(Self { client, location, options: options.clone(), credentials, dates, retries: RETRIES, time_limit: TIME_LIMIT, random })
     }
 
     fn path(&self, operation: Operation, key: &str) -> Result<Path, StoreError> {
@@ -279,6 +265,41 @@ impl ObjectStore for S3Store {
         self.repeat(|| self.page("", None, 1, None)).await?;
         Ok(self.dates.last())
     }
+}
+
+/// The options with the region of the AWS configuration, and its credentials.
+async fn configured(options: &S3Options, clock: Arc<dyn Clock>) -> (S3Options, Arc<CachedCredentials>) {
+    let mut options = options.clone();
+    let (region, provider) = credentials::from_default_chain(options.region.take(), options.endpoint.is_some()).await;
+    options.region = region;
+    (options, CachedCredentials::new(provider, clock))
+}
+
+/// A client of the bucket that signs bodies, repeats nothing and has no time limit of its own.
+fn builder(location: &S3Location, options: &S3Options, credentials: Arc<CachedCredentials>) -> AmazonS3Builder {
+    let path_style = is_path_style(location, options);
+    let builder = AmazonS3Builder::new()
+        .with_bucket_name(&location.bucket)
+        .with_region(options.region.as_deref().unwrap_or(DEFAULT_REGION))
+        .with_credentials(credentials)
+        .with_virtual_hosted_style_request(!path_style)
+        .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
+        .with_client_options(client_options());
+    match &options.endpoint {
+        Some(endpoint) if path_style => builder.with_endpoint(endpoint),
+        Some(endpoint) => builder.with_endpoint(host_of_bucket(endpoint, &location.bucket)),
+        None => builder,
+    }
+}
+
+/// A certificate for *.s3.REGION.amazonaws.com does not cover a bucket's name with dots.
+fn is_path_style(location: &S3Location, options: &S3Options) -> bool {
+    options.path_style.unwrap_or(options.endpoint.is_some() || location.bucket.contains('.'))
+}
+
+/// One total limit would cut off any large body on a slow line; the limits of this file grow with the body.
+fn client_options() -> ClientOptions {
+    ClientOptions::new().with_timeout_disabled().with_connect_timeout(CONNECT_TIME_LIMIT).with_allow_http(true)
 }
 
 /// Where requests for a bucket go when its name is part of the host's.

@@ -147,3 +147,15 @@ async fn a_directory_that_cannot_be_used_is_one_line_that_says_what_to_do() {
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was touched");
 }
+
+#[test]
+fn t32_a_directory_that_is_made_is_durable_with_those_above_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("a/b/store");
+    assert_eq!(DirectoryStore::create(&root).unwrap(), Created::Made);
+    assert!(root.is_dir());
+    assert_eq!(synced(folder.path()), ["a/b", "a", ""]);
+    assert_eq!(DirectoryStore::create(&root).unwrap(), Created::WasThere);
+    fs::write(folder.path().join("file"), "").unwrap();
+    assert!(DirectoryStore::create(&folder.path().join("file/store")).is_err());
+}

@@ -42,7 +42,7 @@ impl Dates {
 }
 
 /// Makes clients whose failed answers are [`Refusal`]s.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Answers {
     dates: Dates,
 }
@@ -97,6 +97,16 @@ impl Refusal {
             rest.split_once(&format!("</{name}>")).map(|(text, _)| text.to_owned())
         };
         Self { status, code: element("Code").unwrap_or_default(), message: element("Message").unwrap_or_default() }
+    }
+
+    /// Whether this is the answer's error code.
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.code == code
+    }
+
+    /// Whether the store found fault with the request, rather than with itself.
+    pub(super) fn is_of_the_request(&self) -> bool {
+        (400..500).contains(&self.status)
     }
 }
 
