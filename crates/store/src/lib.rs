@@ -1,9 +1,9 @@
 //! Objects: put, ranged get, list, delete, a bounded cache over ranges, credentials. The only crate that knows `object_store` and
 //! `aws-config`. It knows no segment and no Kafka: keys are strings below the configured prefix.
 //!
-//! [`ObjectStore`] is the seam. [`open`] makes one of a URL; [`CountingStore`] and [`faults::FaultyStore`] go around any. On top of
-//! the seam: [`put_verified`] for uploads that survive lost answers, [`RangeReader`] for reads, [`claim`] for the mark that ties a
-//! prefix to one cluster, [`Probe`] for what a store really does.
+//! [`ObjectStore`] is the seam. [`open`] makes one of a URL; [`CountingStore`], [`GatedStore`] and [`faults::FaultyStore`] go around
+//! any. On top of the seam: [`put_verified`] for uploads that survive lost answers, [`RangeReader`] for reads, [`claim`] for the mark
+//! that ties a prefix to one cluster, [`Probe`] for what a store really does.
 
 mod directory;
 mod key;
@@ -13,6 +13,7 @@ mod s3;
 
 mod counters;
 pub mod faults;
+mod gate;
 
 mod block_cache;
 mod marker;
@@ -32,10 +33,11 @@ use types::Timestamp;
 
 pub use counters::{CountingStore, LATENCY_BOUNDS, OperationCounts, Outcome, StoreCounters};
 pub use directory::DirectoryStore;
+pub use gate::GatedStore;
 pub use key::MAX_KEY_BYTES;
 pub use marker::{ClaimError, FORMAT_VERSION, MARKER_KEY, Marker, claim, is_empty, read_marker};
 pub use memory::MemoryStore;
-pub use open::{Created, OpenError, S3Options, create, open};
+pub use open::{Created, OpenError, S3Options, create, open, open_unasked};
 pub use probe::{Finding, Measurement, Need, Probe, RelianceError, ReportCard, Verdict, check_reliance};
 pub use range_reader::{RangeRead, RangeReader, RangeReaderOptions, RangeRequest, ReadClass, ReadCounts};
 pub use upload::{Body, UPLOAD_BACKOFF, put_verified};

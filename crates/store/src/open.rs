@@ -7,7 +7,7 @@ use runtime::{Clock, Random};
 use url::Url;
 
 use crate::s3::{S3Store, create_bucket};
-use crate::{DirectoryStore, MemoryStore, ObjectStore, key};
+use crate::{DirectoryStore, MemoryStore, ObjectStore, StoreError, key};
 
 /// How to reach S3, beside the URL. Credentials come from the AWS default chain: environment, profile, SSO, web identity, container
 /// and instance roles.
@@ -50,9 +50,38 @@ pub enum OpenError {
     },
 }
 
-/// Opens `file://DIR` (the path is taken as it stands, also a relative one), `s3://BUCKET/PREFIX` or `memory://`, and asks it once
-/// whether it answers.
+impl OpenError {
+    /// Why the store at `url` cannot be used, from what a first call to it met.
+    pub fn of_call(url: &str, error: StoreError) -> Self {
+        let url = url.to_owned();
+        match error {
+            StoreError::Unavailable { detail, .. } | StoreError::Unknown { detail, .. } => Self::Unavailable { url, detail },
+            StoreError::Refused { detail, .. } => Self::Refused { url, detail },
+            other => Self::Refused { url, detail: other.to_string() },
+        }
+    }
+}
+
+/// As [`open_unasked`], and asks a bucket whether it lets itself be listed.
 pub async fn open(url: &str, s3: &S3Options, clock: Arc<dyn Clock>, random: Arc<Random>) -> Result<Arc<dyn ObjectStore>, OpenError> {
+    let store = open_unasked(url, s3, clock, random).await?;
+    ask(store.as_ref(), url).await?;
+    Ok(store)
+}
+
+/// Whether the store lets itself be listed.
+pub(crate) async fn ask(store: &dyn ObjectStore, url: &str) -> Result<(), OpenError> {
+    store.list("", None, 1).await.map(|_| ()).map_err(|error| OpenError::of_call(url, error))
+}
+
+/// Makes the store of `file://DIR` (the path is taken as it stands, also a relative one), `s3://BUCKET/PREFIX` or `memory://`. A
+/// directory is made and tried; a bucket is not asked for anything yet, so that one that is away can be waited for.
+pub async fn open_unasked(
+    url: &str,
+    s3: &S3Options,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+) -> Result<Arc<dyn ObjectStore>, OpenError> {
     Ok(match connect(url, s3, clock, random).await? {
         Opened::S3(store) => store,
         Opened::Other(store) => store,
@@ -69,7 +98,7 @@ pub(crate) async fn connect(url: &str, s3: &S3Options, clock: Arc<dyn Clock>, ra
     Ok(match Place::parse(url, s3)? {
         Place::Directory(path) => Opened::Other(Arc::new(DirectoryStore::open(path, random).await?)),
         Place::Memory => Opened::Other(Arc::new(MemoryStore::new(clock))),
-        Place::S3(location) => Opened::S3(Arc::new(S3Store::open(location, s3, clock, random).await?)),
+        Place::S3(location) => Opened::S3(Arc::new(S3Store::unasked(location, s3, clock, random).await?)),
     })
 }
 

@@ -19,7 +19,7 @@ use runtime::{Backoff, Clock, Random};
 
 use self::checks::Lack;
 pub use self::speed::Measurement;
-use crate::open::{Opened, connect};
+use crate::open::{Opened, ask, connect};
 use crate::s3::S3Store;
 use crate::{Body, ObjectStore, OpenError, S3Options, StoreError, put_verified};
 
@@ -160,6 +160,7 @@ impl Probe {
             Opened::S3(store) => (Arc::clone(&store) as Arc<dyn ObjectStore>, Some(store)),
             Opened::Other(store) => (store, None),
         };
+        ask(store.as_ref(), url).await?;
         Ok(Self { scratch: Scratch::new(store, random), s3, clock })
     }
 

@@ -67,22 +67,15 @@ pub(crate) struct S3Store {
 }
 
 impl S3Store {
-    /// Takes region and credentials from the AWS configuration, and asks the bucket whether it lets itself be listed.
-    pub(crate) async fn open(
+    /// Takes region and credentials from the AWS configuration.
+    pub(crate) async fn unasked(
         location: S3Location,
         options: &S3Options,
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
     ) -> Result<Self, OpenError> {
         let (options, credentials) = configured(options, clock).await;
-        let store = Self::new(location, &options, credentials, random)?;
-        let url = store.location.url();
-        match store.list("", None, 1).await {
-            Ok(_) => Ok(store),
-            Err(StoreError::Unavailable { detail, .. } | StoreError::Unknown { detail, .. }) => Err(OpenError::Unavailable { url, detail }),
-            Err(StoreError::Refused { detail, .. }) => Err(OpenError::Refused { url, detail }),
-            Err(other) => Err(OpenError::Refused { url, detail: other.to_string() }),
-        }
+        Self::new(location, &options, credentials, random)
     }
 
     fn new(location: S3Location, options: &S3Options, credentials: Arc<CachedCredentials>, random: Arc<Random>) -> Result<Self, OpenError> {
