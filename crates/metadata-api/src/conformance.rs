@@ -12,9 +12,10 @@ use types::{
 };
 
 use crate::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, ConfigResource, CreatePartitions, CreateTopic, Endpoint,
-    HeartbeatRequest, MAX_SAVE_BYTES, MetadataClient, MetadataError, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta,
-    PublishRequest, PublishedObject, RegisterBroker, Registration, RowPage, Run, SaveRows, SlotOwner, SlotRows, TakeSlot,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, ConfigResource, CreatePartitions, CreateTopic,
+    DurabilityChange, Endpoint, EnforceDurability, HeartbeatRequest, MAX_SAVE_BYTES, MetadataClient, MetadataError, PartitionPublish,
+    PartitionRefusal, PartitionVerdict, ProducerDelta, PublishRequest, PublishedObject, RegisterBroker, Registration, RowPage, Run,
+    SaveRows, SlotOwner, SlotRows, TakeSlot,
 };
 
 /// No check waits longer for anything.
@@ -32,7 +33,7 @@ pub async fn check(client: Arc<dyn MetadataClient>) {
     publishes(client, &registration, topic).await;
     finds_segments(client, topic).await;
     moves_log_starts(client, &registration, topic).await;
-    changes_topics(client, topic).await;
+    changes_topics(client, &registration, topic).await;
     keeps_configs(client).await;
     gives_out_producer_ids(client).await;
     coordinates(client, &registration).await;
@@ -240,7 +241,28 @@ async fn moves_log_starts(client: &dyn MetadataClient, registration: &Registrati
     assert_eq!(client.segments(TopicPartition::new(topic, 0), Offset(0), 1).await.expect("answers").log_start, Offset(5));
 }
 
-async fn changes_topics(client: &dyn MetadataClient, topic: TopicId) {
+/// Partition 2 of the topic has nothing published.
+async fn enforces_durability(client: &dyn MetadataClient, registration: &Registration, topic: TopicId) {
+    let partition = TopicPartition::new(topic, 2);
+    let before = client.image().borrow().topics[&topic].clone();
+    let enforce = |level, config_revision, log_end| EnforceDurability {
+        broker: BROKER,
+        epoch: registration.epoch,
+        changes: vec![DurabilityChange { partition, level, config_revision, log_end: Offset(log_end) }],
+    };
+    client.enforce_durability(enforce(Durability::Object, Revision(1), 0)).await.expect("leaves it out: other configs");
+    client.enforce_durability(enforce(Durability::Object, before.config_revision, 1)).await.expect("leaves it out: not published");
+    let revision = client.enforce_durability(enforce(Durability::Object, before.config_revision, 0)).await.expect("enforces");
+    let after = image(client, "the level in force", |image| revision <= image.revision).await.topics[&topic].clone();
+    let levels: Vec<_> = after.partitions.iter().map(|partition| partition.durability).collect();
+    assert_eq!(levels, [before.partitions[0].durability, before.partitions[1].durability, Durability::Object]);
+    assert_eq!(after.config_revision, before.config_revision);
+    client.enforce_durability(enforce(Durability::Object, before.config_revision, 0)).await.expect("is in force already");
+    let stale = EnforceDurability { epoch: BrokerEpoch(registration.epoch.0 + 1), ..enforce(Durability::Wal, before.config_revision, 0) };
+    assert!(matches!(client.enforce_durability(stale).await, Err(MetadataError::Fenced { .. })));
+}
+
+async fn changes_topics(client: &dyn MetadataClient, registration: &Registration, topic: TopicId) {
     let grow = |total, validate_only| CreatePartitions { topic, total, durability: Durability::Wal, validate_only };
     client.create_partitions(grow(3, true)).await.expect("checks");
     client.create_partitions(grow(3, false)).await.expect("grows");
@@ -254,6 +276,8 @@ async fn changes_topics(client: &dyn MetadataClient, topic: TopicId) {
     client.alter_topic_configs(alter(expected)).await.expect("alters");
     assert_eq!(client.alter_topic_configs(alter(expected)).await, Err(MetadataError::ConfigConflict { topic }));
     image(client, "the new configs", |image| image.topics[&topic].configs.is_empty()).await;
+
+    enforces_durability(client, registration, topic).await;
 
     let other = client.create_topic(create_request("other")).await.expect("creates").topic;
     client.delete_topic(other).await.expect("deletes");

@@ -17,9 +17,9 @@ use types::{BrokerEpoch, BrokerId, Offset, ProducerId, Revision, Timestamp, Topi
 use crate::proto::metadata_client::MetadataClient as Stub;
 use crate::wire::{apply_delta, error_from_status, id_bytes};
 use crate::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer,
-    HeartbeatRequest, MetadataClient, MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage,
-    SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, proto,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, EnforceDurability,
+    HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker,
+    Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, proto,
 };
 
 /// Largest message either side accepts: a publish of 75,000 partitions with their producers, or the image of a million partitions.
@@ -177,6 +177,11 @@ impl<T: Transport> MetadataClient for GrpcClient<T> {
 
     async fn alter_resource_configs(&self, request: AlterResourceConfigs) -> Result<Revision, MetadataError> {
         let call = self.write(self.stub.clone().alter_resource_configs(proto::AlterResourceConfigsRequest::from(&request))).await?;
+        Ok(Revision(call.revision))
+    }
+
+    async fn enforce_durability(&self, request: EnforceDurability) -> Result<Revision, MetadataError> {
+        let call = self.write(self.stub.clone().enforce_durability(proto::EnforceDurabilityRequest::from(&request))).await?;
         Ok(Revision(call.revision))
     }
 

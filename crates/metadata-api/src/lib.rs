@@ -27,7 +27,7 @@ pub use publish::{
     EpochHistory, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta, PublishAnswer, PublishRequest, PublishedObject, Run,
 };
 pub use requests::{
-    AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, PartitionState, RegisterBroker,
-    Registration, SegmentPage, TopicCreated,
+    AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, DurabilityChange, EnforceDurability, HeartbeatAnswer,
+    HeartbeatRequest, PartitionState, RegisterBroker, Registration, SegmentPage, TopicCreated,
 };
 pub use slots::{MAX_SAVE_BYTES, MAX_SLOT_BYTES, ROW_OVERHEAD, RowPage, SaveRows, SlotRows, SlotTaken, TakeSlot, row_bytes};

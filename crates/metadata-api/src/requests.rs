@@ -134,6 +134,31 @@ pub struct AlterTopicConfigs {
     pub configs: BTreeMap<String, String>,
 }
 
+/// Lets partitions' configured durability come into force (rule R5). Asked by their leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EnforceDurability {
+    /// Who leads them.
+    pub broker: BrokerId,
+    /// In which epoch.
+    pub epoch: BrokerEpoch,
+    /// At least one; each partition at most once.
+    pub changes: Vec<DurabilityChange>,
+}
+
+/// One partition's part of [`EnforceDurability`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DurabilityChange {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The level that is to be in force.
+    pub level: Durability,
+    /// Revision of the topic's configs that ask for it, themselves or by leaving it to the leader's default.
+    pub config_revision: Revision,
+    /// Below it records may have been acknowledged or shown by the weaker level: it must be published before a stronger one comes
+    /// into force. 0 where the level falls.
+    pub log_end: Offset,
+}
+
 /// Moves a partition's log start forward (DeleteRecords). Never above its published end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AdvanceLogStart {

@@ -1,6 +1,5 @@
 //! The bytes of version 1 of everything that is stored: they stay what they are. `UPDATE_GOLDEN=1 cargo test -p metadata-service golden`
-//! writes the files of a new version; those of a released one are never written again. What coordinator slots and configs of brokers and
-//! groups added lies in files beside them.
+//! writes the files of a new version; those of a released one are never written again. What came later lies in files beside them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +20,8 @@ use crate::snapshot::{
     self, decode_root, decode_rows, decode_shard, encode_manifest, encode_root, encode_rows, encode_shard, number_of_row_shard,
 };
 use crate::state::{
-    Accepted, Elected, Event, NewPartition, Published, ROW_SHARDS, RowsSaved, SHARDS, SnapshotRef, State, decode_events, encode_event,
-    shard_of_row,
+    Accepted, Elected, Event, NewPartition, PartitionDurability, Published, ROW_SHARDS, RowsSaved, SHARDS, SnapshotRef, State,
+    decode_events, encode_event, shard_of_row,
 };
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -199,6 +198,16 @@ fn slot_events() -> Vec<Event> {
     ]
 }
 
+/// The same for altered durability.
+fn durability_events() -> Vec<Event> {
+    let changed = |index, level| PartitionDurability {
+        partition: TopicPartition::new(TopicId::from_bytes([1; 16]), index),
+        level,
+        config_revision: Revision(10),
+    };
+    vec![Event::DurabilityChanged { partitions: vec![changed(0, Durability::Object), changed(1, Durability::Wal)] }]
+}
+
 fn state_with_slots() -> State {
     let mut state = state();
     for event in slot_events() {
@@ -246,12 +255,22 @@ fn shards(state: &State) -> Vec<u8> {
     state.shards.iter().flat_map(|shard| encode_shard(shard)).collect()
 }
 
+/// Every kind of event, by the file that its bytes are in.
+fn event_files() -> [(&'static str, Vec<Event>); 4] {
+    [
+        ("events.bin", events()),
+        ("slot_events.bin", slot_events()),
+        ("config_events.bin", config_events()),
+        ("durability_events.bin", durability_events()),
+    ]
+}
+
 #[test]
 fn events_of_version_1_are_written_and_read_as_ever() {
     let kinds: std::collections::BTreeSet<_> =
-        events().iter().chain(&slot_events()).chain(&config_events()).map(|event| encoded(std::slice::from_ref(event))[0]).collect();
-    assert_eq!(kinds, (1..=21).collect(), "every kind is here");
-    for (name, events) in [("events.bin", events()), ("slot_events.bin", slot_events()), ("config_events.bin", config_events())] {
+        event_files().iter().flat_map(|(_, events)| events).map(|event| encoded(std::slice::from_ref(event))[0]).collect();
+    assert_eq!(kinds, (1..=21).chain([23]).collect(), "every kind is here");
+    for (name, events) in event_files() {
         let file = golden(name, &encoded(&events));
         assert_eq!(decode_events(file).unwrap(), events);
     }
@@ -351,8 +370,8 @@ proptest! {
         noise in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let state = state_with_configs();
-        let events = [encoded(&events()), encoded(&slot_events()), encoded(&config_events())];
-        for original in events.into_iter().chain([encode_root(&state), shards(&state), rows(&state), noise]) {
+        let events = event_files().into_iter().map(|(_, events)| encoded(&events));
+        for original in events.chain([encode_root(&state), shards(&state), rows(&state), noise]) {
             let mut bytes = original.clone();
             for (at, value) in &changes {
                 if !bytes.is_empty() {
@@ -371,7 +390,7 @@ proptest! {
 
     #[test]
     fn an_event_that_is_cut_is_refused(cut in any::<prop::sample::Index>()) {
-        for event in events().into_iter().chain(slot_events()).chain(config_events()) {
+        for event in event_files().into_iter().flat_map(|(_, events)| events) {
             let bytes = encoded(&[event]);
             let cut = 1 + cut.index(bytes.len() - 1);
             prop_assert!(decode_events(Bytes::from(bytes).slice(..cut)).is_err());

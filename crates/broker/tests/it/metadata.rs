@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use metadata_api::{
     AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, Endpoint,
-    HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PublishAnswer, PublishRequest,
-    RegisterBroker, Registration, ResourceConfigs, RowPage, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated,
-    TopicImage,
+    EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PublishAnswer,
+    PublishRequest, RegisterBroker, Registration, ResourceConfigs, RowPage, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken,
+    TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -50,6 +50,8 @@ pub(crate) struct FakeMetadata {
     pub(crate) image_lag: Mutex<Duration>,
     /// A config that somebody sets just before the next change of configs.
     pub(crate) faster_change: Mutex<Option<(String, String)>>,
+    /// Whether durability can come into force.
+    pub(crate) enforcing: AtomicBool,
     /// Every write answers that the service is not available.
     pub(crate) away: AtomicBool,
 }
@@ -82,6 +84,7 @@ impl FakeMetadata {
             save_faults: Mutex::default(),
             image_lag: Mutex::default(),
             faster_change: Mutex::default(),
+            enforcing: AtomicBool::new(true),
             away: AtomicBool::new(false),
         })
     }
@@ -308,6 +311,25 @@ impl MetadataClient for FakeMetadata {
                 set(image, configs);
             }
         }))
+    }
+
+    async fn enforce_durability(&self, request: EnforceDurability) -> Result<Revision, MetadataError> {
+        self.check()?;
+        if !self.enforcing.load(Ordering::Relaxed) {
+            return Err(MetadataError::Unknown { detail: "the test says so".into() });
+        }
+        let image = self.image.borrow().clone();
+        for change in request.changes {
+            let is_configured =
+                image.topics.get(&change.partition.topic).is_some_and(|topic| topic.config_revision == change.config_revision);
+            let segments = self.segments.lock();
+            let published = segments.get(&change.partition).and_then(|segments| segments.last()).map_or(Offset::ZERO, |last| last.end);
+            drop(segments);
+            if is_configured && change.log_end <= published {
+                self.change_partition(change.partition, |partition| partition.durability = change.level);
+            }
+        }
+        Ok(self.image.borrow().revision)
     }
 
     async fn advance_log_start(&self, request: AdvanceLogStart) -> Result<Offset, MetadataError> {

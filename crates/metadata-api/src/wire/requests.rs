@@ -7,8 +7,8 @@ use super::{
     segment_from_proto, segment_to_proto, topic_id, wal_id, wrong,
 };
 use crate::{
-    AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest, PartitionState, ProducerDelta,
-    RegisterBroker, Registration, SegmentPage, TopicCreated, proto,
+    AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, DurabilityChange, EnforceDurability, HeartbeatAnswer,
+    HeartbeatRequest, PartitionState, ProducerDelta, RegisterBroker, Registration, SegmentPage, TopicCreated, proto,
 };
 
 impl From<&RegisterBroker> for proto::RegisterBrokerRequest {
@@ -205,6 +205,37 @@ impl TryFrom<proto::AlterTopicConfigsRequest> for AlterTopicConfigs {
     type Error = WireError;
     fn try_from(value: proto::AlterTopicConfigsRequest) -> Result<Self, WireError> {
         Ok(Self { topic: topic_id(&value.topic)?, expected: Revision(value.expected), configs: configs_from_proto(value.configs) })
+    }
+}
+
+impl From<&EnforceDurability> for proto::EnforceDurabilityRequest {
+    fn from(value: &EnforceDurability) -> Self {
+        let change = |change: &DurabilityChange| proto::DurabilityChange {
+            partition: Some(change.partition.into()),
+            level: proto::Durability::from(change.level).into(),
+            config_revision: change.config_revision.0,
+            log_end: change.log_end.0,
+        };
+        Self { broker: value.broker.0, epoch: value.epoch.0, changes: value.changes.iter().map(change).collect() }
+    }
+}
+
+impl TryFrom<proto::EnforceDurabilityRequest> for EnforceDurability {
+    type Error = WireError;
+    fn try_from(value: proto::EnforceDurabilityRequest) -> Result<Self, WireError> {
+        let change = |change: proto::DurabilityChange| {
+            Ok(DurabilityChange {
+                partition: required(change.partition, "partition")?.try_into()?,
+                level: durability(change.level)?,
+                config_revision: Revision(change.config_revision),
+                log_end: Offset(change.log_end),
+            })
+        };
+        Ok(Self {
+            broker: BrokerId(value.broker),
+            epoch: BrokerEpoch(value.epoch),
+            changes: value.changes.into_iter().map(change).collect::<Result<_, WireError>>()?,
+        })
     }
 }
 

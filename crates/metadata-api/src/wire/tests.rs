@@ -262,6 +262,17 @@ fn a_publish_names_its_object_once_and_one_that_names_another_still_says_so() {
     travels!(&PublishRequest { object: None, ..publish() }, proto::PublishRequest);
 }
 
+fn enforce() -> EnforceDurability {
+    let change = |index, level, log_end| DurabilityChange {
+        partition: partition(index),
+        level,
+        config_revision: Revision(u64::MAX),
+        log_end: Offset(log_end),
+    };
+    let changes = vec![change(0, Durability::Object, i64::MAX), change(1, Durability::Wal, 0)];
+    EnforceDurability { broker: BrokerId(1), epoch: BrokerEpoch(2), changes }
+}
+
 #[test]
 fn topics_travel() {
     let create = CreateTopic {
@@ -278,6 +289,7 @@ fn topics_travel() {
     let grow = CreatePartitions { topic: topic(1), total: 7, durability: Durability::Object, validate_only: true };
     travels!(&grow, proto::CreatePartitionsRequest);
     travels!(&AlterTopicConfigs { topic: topic(1), expected: Revision(3), configs: configs() }, proto::AlterTopicConfigsRequest);
+    travels!(&enforce(), proto::EnforceDurabilityRequest);
     let advance = AdvanceLogStart { broker: BrokerId(1), epoch: BrokerEpoch(2), partition: partition(3), log_start: Offset(-4) };
     travels!(advance, proto::AdvanceLogStartRequest);
 }
@@ -574,6 +586,9 @@ fn malformed_topics_are_refused() {
     refuses::<_, AlterTopicConfigs>(&(&alter).into(), "instead of 16", |request: &mut proto::AlterTopicConfigsRequest| {
         request.topic.clear();
     });
+    let good = proto::EnforceDurabilityRequest::from(&enforce());
+    refuses::<_, EnforceDurability>(&good, "durability 9", |request| request.changes[1].level = 9);
+    refuses::<_, EnforceDurability>(&good, "partition is missing", |request| request.changes[0].partition = None);
     let advance = AdvanceLogStart { broker: BrokerId(1), epoch: BrokerEpoch(2), partition: partition(3), log_start: Offset(4) };
     refuses::<_, AdvanceLogStart>(&advance.into(), "partition is missing", |request: &mut proto::AdvanceLogStartRequest| {
         request.partition = None;

@@ -192,7 +192,11 @@ impl Driver {
         let is_topic_event = |event: &Event| {
             matches!(
                 event,
-                Event::TopicCreated { .. } | Event::PartitionsAdded { .. } | Event::TopicDeleted { .. } | Event::TopicConfigsAltered { .. }
+                Event::TopicCreated { .. }
+                    | Event::PartitionsAdded { .. }
+                    | Event::TopicDeleted { .. }
+                    | Event::TopicConfigsAltered { .. }
+                    | Event::DurabilityChanged { .. }
             )
         };
         let mirrored = self.mirror_topics && decision.events.iter().any(is_topic_event);
@@ -229,6 +233,7 @@ impl Driver {
             Command::Heartbeat(heartbeat) => heartbeat.broker,
             Command::RegisterBroker { request, local: false } => request.broker,
             Command::Publish(publish) => publish.broker,
+            Command::EnforceDurability(enforce) => enforce.broker,
             Command::TakeSlot(take) => take.broker,
             Command::SaveRows(save) => save.broker,
             _ => return,

@@ -124,6 +124,11 @@ impl proto::metadata_server::Metadata for Handler {
         revision(expect_answer!(self, Command::AlterResourceConfigs(request), Answer::Revision))
     }
 
+    async fn enforce_durability(&self, request: Request<proto::EnforceDurabilityRequest>) -> Reply<proto::RevisionResponse> {
+        let request = request.into_inner().try_into().map_err(malformed)?;
+        revision(expect_answer!(self, Command::EnforceDurability(request), Answer::Revision))
+    }
+
     async fn advance_log_start(&self, request: Request<proto::AdvanceLogStartRequest>) -> Reply<proto::AdvanceLogStartResponse> {
         let request = request.into_inner().try_into().map_err(malformed)?;
         let answer = expect_answer!(self, Command::AdvanceLogStart(request), Answer::LogStart);

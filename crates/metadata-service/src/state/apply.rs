@@ -108,6 +108,11 @@ impl State {
                 (slot.epoch, slot.broker, slot.broker_epoch, slot.last_save) = (epoch, broker, broker_epoch, None);
             }
             Event::ResourceConfigsAltered { resource, configs } => self.set_configs(resource, configs),
+            Event::DurabilityChanged { partitions } => {
+                for changed in partitions {
+                    self.partition_mut(changed.partition).durability = changed.level;
+                }
+            }
             Event::RowsSaved(saved) => self.rows_saved(saved),
         }
     }

@@ -14,7 +14,7 @@ use types::{
 };
 
 use super::SnapshotRef;
-use super::event::{Accepted, Elected, Event, NewPartition, Published, RowsSaved};
+use super::event::{Accepted, Elected, Event, NewPartition, PartitionDurability, Published, RowsSaved};
 use super::rows::RowBytes;
 use crate::proto;
 
@@ -138,6 +138,14 @@ fn body(event: &Event) -> (u16, Vec<u8>) {
             let body = proto::ResourceConfigsAltered { resource: Some(resource.into()), configs: configs_to_proto(configs) };
             (21, body.encode_to_vec())
         }
+        Event::DurabilityChanged { partitions } => {
+            let changed = |changed: &PartitionDurability| proto::PartitionDurability {
+                partition: Some(changed.partition.into()),
+                level: api::Durability::from(changed.level).into(),
+                config_revision: changed.config_revision.0,
+            };
+            (23, proto::DurabilityChanged { partitions: partitions.iter().map(changed).collect() }.encode_to_vec())
+        }
         Event::RowsSaved(saved) => (20, proto::RowsSaved::from(saved.as_ref()).encode_to_vec()),
     }
 }
@@ -145,7 +153,7 @@ fn body(event: &Event) -> (u16, Vec<u8>) {
 fn decode_body(kind: u16, body: Bytes) -> Result<Event, EventError> {
     let malformed = |err: WireError| EventError::Malformed { kind, detail: err.to_string() };
     match kind {
-        1..=21 => known_body(kind, body).map_err(malformed),
+        1..=21 | 23 => known_body(kind, body).map_err(malformed),
         _ => Err(EventError::Unknown { kind, version: VERSION }),
     }
 }
@@ -252,6 +260,17 @@ fn known_body(kind: u16, body: Bytes) -> Result<Event, WireError> {
                 resource: required(body.resource, "resource")?.try_into()?,
                 configs: configs_from_proto(body.configs),
             }
+        }
+        23 => {
+            let changed = |changed: proto::PartitionDurability| {
+                Ok(PartitionDurability {
+                    partition: required(changed.partition, "partition")?.try_into()?,
+                    level: durability(changed.level)?,
+                    config_revision: Revision(changed.config_revision),
+                })
+            };
+            let partitions = parse::<proto::DurabilityChanged>(body)?.partitions;
+            Event::DurabilityChanged { partitions: partitions.into_iter().map(changed).collect::<Result<_, WireError>>()? }
         }
         _ => unreachable!("decode_body lets no other kind in"),
     })

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use metadata_api::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, CreatePartitions, CreateTopic, HeartbeatAnswer, HeartbeatRequest,
-    PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken,
-    TakeSlot, TopicCreated,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, CreatePartitions, CreateTopic, EnforceDurability, HeartbeatAnswer,
+    HeartbeatRequest, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage,
+    SlotRows, SlotTaken, TakeSlot, TopicCreated,
 };
 use types::{BrokerEpoch, BrokerId, ObjectKey, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
 
@@ -37,6 +37,7 @@ pub(crate) enum Command {
     DeleteTopic(TopicId),
     AlterTopicConfigs(AlterTopicConfigs),
     AlterResourceConfigs(AlterResourceConfigs),
+    EnforceDurability(EnforceDurability),
     AdvanceLogStart(AdvanceLogStart),
     ElectUnclean(Vec<TopicPartition>),
     PartitionStates {

@@ -1,5 +1,5 @@
-//! Decides commands: what they answer and what happens. Sessions and reads are here; publishing, topics, configs, coordinator slots and
-//! retention have files of their own.
+//! Decides commands: what they answer and what happens. Sessions and reads are here; publishing, topics, durability, configs, coordinator
+//! slots and retention have files of their own.
 
 use metadata_api::{
     AdvanceLogStart, HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionState, RegisterBroker, Registration, SegmentPage,
@@ -9,7 +9,7 @@ use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, Offset, Revision, Timestamp, 
 use super::command::{Answer, Command, Rules};
 use super::event::{Elected, Event};
 use super::partition::Partition;
-use super::{Broker, State, configs, publish, retention, slots, topics};
+use super::{Broker, State, configs, durability, publish, retention, slots, topics};
 
 /// Largest block of producer ids.
 const MAX_PRODUCER_IDS: u32 = 1_000_000;
@@ -78,6 +78,7 @@ pub(crate) fn decide(state: &State, rules: &Rules, command: &Command, now: Times
         Command::DeleteTopic(topic) => topics::delete(state, rules, *topic, now).into(),
         Command::AlterTopicConfigs(request) => topics::alter(state, request).into(),
         Command::AlterResourceConfigs(request) => configs::alter(state, request).into(),
+        Command::EnforceDurability(request) => durability::enforce(state, request).into(),
         Command::AdvanceLogStart(request) => advance_log_start(state, rules, request, now).into(),
         Command::ElectUnclean(partitions) => elect_unclean(state, partitions).into(),
         Command::PartitionStates { broker, epoch, partitions } => partition_states(state, *broker, *epoch, partitions).into(),

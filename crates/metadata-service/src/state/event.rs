@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use metadata_api::{ConfigResource, Endpoint, PartitionRefusal, ProducerDelta, PublishedObject};
 use types::{
     BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Durability, EpochStart, Lsn, ObjectKey, ObjectNumber, Offset, ProducerId,
-    PublishSequence, SaveSequence, SegmentRef, SlotEpoch, Timestamp, TopicId, TopicPartition, WalId,
+    PublishSequence, Revision, SaveSequence, SegmentRef, SlotEpoch, Timestamp, TopicId, TopicPartition, WalId,
 };
 
 use super::SnapshotRef;
@@ -105,6 +105,10 @@ pub(crate) enum Event {
         resource: ConfigResource,
         configs: BTreeMap<String, String>,
     },
+    /// The level in force of partitions is another (rule R5).
+    DurabilityChanged {
+        partitions: Vec<PartitionDurability>,
+    },
     /// A coordinator saved rows.
     RowsSaved(Box<RowsSaved>),
 }
@@ -149,6 +153,15 @@ pub(crate) struct RowsSaved {
     pub(crate) digest: u64,
     /// Sorted by key, each at most once; without value where the row is removed.
     pub(crate) rows: Vec<(RowBytes, Option<RowBytes>)>,
+}
+
+/// A partition's new level in force.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct PartitionDurability {
+    pub(crate) partition: TopicPartition,
+    pub(crate) level: Durability,
+    /// Of the topic's configs that asked for it.
+    pub(crate) config_revision: Revision,
 }
 
 /// A partition as it is created.

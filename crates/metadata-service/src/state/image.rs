@@ -35,6 +35,7 @@ impl ImageChanges {
                 self.topics.insert(*topic);
             }
             Event::PartitionsElected { partitions } => self.topics.extend(partitions.iter().map(|elected| elected.partition.topic)),
+            Event::DurabilityChanged { partitions } => self.topics.extend(partitions.iter().map(|changed| changed.partition.topic)),
             Event::SlotTaken { slot, .. } => {
                 self.slots.insert(*slot);
             }

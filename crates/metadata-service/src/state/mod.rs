@@ -11,6 +11,7 @@ mod codec;
 mod command;
 mod configs;
 pub(crate) mod decide;
+mod durability;
 mod event;
 mod image;
 mod partition;
@@ -34,7 +35,7 @@ pub(crate) use codec::{decode_events, encode_event, object_key, parse};
 pub(crate) use command::{Answer, Command, Rules};
 pub(crate) use event::Event;
 #[cfg(test)]
-pub(crate) use event::{Accepted, Elected, NewPartition, Published, RowsSaved};
+pub(crate) use event::{Accepted, Elected, NewPartition, PartitionDurability, Published, RowsSaved};
 pub(crate) use image::ImageChanges;
 pub(crate) use partition::{Partition, Segments};
 #[cfg(test)]

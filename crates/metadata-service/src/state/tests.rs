@@ -1,6 +1,7 @@
 //! Every rule of the state machine: what a command answers, what happens, and what the state is afterwards.
 
 mod configs;
+mod durability;
 mod garbage;
 mod publish;
 mod registration;

@@ -339,6 +339,9 @@ impl MetadataClient for Ledger {
     async fn alter_resource_configs(&self, _: AlterResourceConfigs) -> Result<Revision, MetadataError> {
         unreachable!()
     }
+    async fn enforce_durability(&self, _: EnforceDurability) -> Result<Revision, MetadataError> {
+        unreachable!()
+    }
     async fn advance_log_start(&self, _: AdvanceLogStart) -> Result<Offset, MetadataError> {
         unreachable!()
     }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata_api::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, HeartbeatAnswer,
-    HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PartitionVerdict, PublishAnswer, PublishRequest,
-    RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, EnforceDurability,
+    HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PartitionVerdict, PublishAnswer,
+    PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use records::{BatchBuilder, BatchHeader, Codec, TimestampType};
@@ -465,6 +465,10 @@ impl MetadataClient for FakeMetadata {
     }
 
     async fn alter_resource_configs(&self, _: AlterResourceConfigs) -> Result<Revision, MetadataError> {
+        unused()
+    }
+
+    async fn enforce_durability(&self, _: EnforceDurability) -> Result<Revision, MetadataError> {
         unused()
     }
 

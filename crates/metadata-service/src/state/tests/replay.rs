@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metadata_api::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ConfigResource, CreatePartitions, HeartbeatRequest, SaveRows, TakeSlot,
-    row_bytes,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ConfigResource, CreatePartitions, DurabilityChange, EnforceDurability,
+    HeartbeatRequest, SaveRows, TakeSlot, row_bytes,
 };
 use proptest::prelude::*;
 use runtime::{ManualClock, Random};
@@ -31,6 +31,7 @@ enum Step {
     Delete { topic: u8 },
     Alter { topic: u8, retention_ms: i64 },
     Configure { resource: ConfigResource, retention_ms: Option<i64> },
+    Enforce { broker: i32, partition: (u8, i32), object: bool, log_end: i64 },
     Publish { broker: i32, number: u64, parts: Vec<Part>, floor: u64 },
     RepeatPublish,
     AdvanceLogStart { broker: i32, partition: (u8, i32), log_start: i64 },
@@ -81,6 +82,8 @@ fn step() -> impl Strategy<Value = Step> {
             retention_ms: days.map(|days| days * DAY),
         }),
         1 => (1..5_u8, -1..3_i64).prop_map(|(topic, days)| Step::Alter { topic, retention_ms: days * DAY }),
+        2 => (broker(), id(), any::<bool>(), 0..60_i64)
+            .prop_map(|(broker, partition, object, log_end)| Step::Enforce { broker, partition, object, log_end }),
         16 => (broker(), 0..30_u64, prop::collection::vec(part, 0..5), 0..10_u64)
             .prop_map(|(broker, number, parts, floor)| Step::Publish { broker, number, parts, floor }),
         2 => Just(Step::RepeatPublish),
@@ -214,6 +217,16 @@ impl Run {
                 let value = retention_ms.map(|ms| ms.to_string());
                 let configs = value.map_or_else(BTreeMap::new, |ms| configs(&[("log.retention.ms", &ms)]));
                 world.run(Command::AlterResourceConfigs(AlterResourceConfigs { resource, expected, configs }))
+            }
+            Step::Enforce { broker, partition: (topic, index), object, log_end } => {
+                let epoch = epoch(world, broker);
+                let change = DurabilityChange {
+                    partition: partition(topic, index),
+                    level: if object { Durability::Object } else { Durability::Wal },
+                    config_revision: world.state.topics.get(&super::topic(topic)).map_or(Revision(0), |topic| topic.config_revision),
+                    log_end: Offset(log_end),
+                };
+                world.run(Command::EnforceDurability(EnforceDurability { broker: BrokerId(broker), epoch, changes: vec![change] }))
             }
             Step::Publish { broker, number, parts, floor } => {
                 self.publish(broker, number, parts, floor);
