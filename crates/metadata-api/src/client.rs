@@ -9,8 +9,8 @@ use types::{BrokerEpoch, BrokerId, Offset, ProducerId, Revision, Timestamp, Topi
 
 use crate::{
     AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, EnforceDurability,
-    HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage,
-    SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated,
+    HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration,
+    ReplaceAnswer, ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated,
 };
 
 /// What may be asked of the metadata service. Every call has a deadline; after [`MetadataError::Unknown`] the caller asks again
@@ -28,6 +28,10 @@ pub trait MetadataClient: Send + Sync {
 
     /// Makes an uploaded object part of its partitions. Recorded atomically, with a verdict per partition.
     async fn publish(&self, request: PublishRequest) -> Result<PublishAnswer, MetadataError>;
+
+    /// Puts a rewritten object in the place of older segments. Recorded atomically, with a verdict per partition. After
+    /// [`MetadataError::Unknown`] the same request goes again: what was replaced already is answered so.
+    async fn replace_segments(&self, request: ReplaceSegments) -> Result<ReplaceAnswer, MetadataError>;
 
     /// Creates a topic. On a remote store it is in the bucket before this answers.
     async fn create_topic(&self, request: CreateTopic) -> Result<TopicCreated, MetadataError>;

@@ -14,8 +14,8 @@ use types::{
 use crate::{
     AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, ConfigResource, CreatePartitions, CreateTopic,
     DurabilityChange, Endpoint, EnforceDurability, HeartbeatRequest, MAX_SAVE_BYTES, MetadataClient, MetadataError, PartitionPublish,
-    PartitionRefusal, PartitionVerdict, ProducerDelta, PublishRequest, PublishedObject, RegisterBroker, Registration, RowPage, Run,
-    SaveRows, SlotOwner, SlotRows, TakeSlot,
+    PartitionRefusal, PartitionReplacement, PartitionVerdict, ProducerDelta, PublishRequest, PublishedObject, RegisterBroker, Registration,
+    ReplaceSegments, ReplaceVerdict, RowPage, Run, SaveRows, SlotOwner, SlotRows, TakeSlot,
 };
 
 /// No check waits longer for anything.
@@ -32,6 +32,7 @@ pub async fn check(client: Arc<dyn MetadataClient>) {
     let topic = creates_topics(client).await;
     publishes(client, &registration, topic).await;
     finds_segments(client, topic).await;
+    replaces_segments(client, &registration, topic).await;
     moves_log_starts(client, &registration, topic).await;
     changes_topics(client, &registration, topic).await;
     keeps_configs(client).await;
@@ -225,6 +226,52 @@ async fn finds_segments(client: &dyn MetadataClient, topic: TopicId) {
     assert_eq!(absent, Err(MetadataError::UnknownPartition { topic, partition: 2 }));
     let absent = TopicPartition::new(TopicId::from_bytes([8; 16]), 0);
     assert_eq!(client.segment_at(absent, Timestamp(0)).await, Err(MetadataError::UnknownTopic { topic: absent.topic }));
+}
+
+/// The two segments of partition 0 become one.
+async fn replaces_segments(client: &dyn MetadataClient, registration: &Registration, topic: TopicId) {
+    let partition = TopicPartition::new(topic, 0);
+    let before = client.segments(partition, Offset(0), 10).await.expect("answers");
+    let key = ObjectKey::Topic { partition, base: Offset(0), broker: BROKER, epoch: registration.epoch, number: ObjectNumber(9) };
+    let new = SegmentRef {
+        bytes: 1000,
+        records: 6,
+        batches: 4,
+        origin: ObjectOrigin::Rewrite,
+        object: key,
+        end: Offset(20),
+        stable_end: Offset(20),
+        ..before.segments[0].clone()
+    };
+    let request = ReplaceSegments {
+        broker: BROKER,
+        epoch: registration.epoch,
+        object: PublishedObject { key, length: 10_000, crc: 7 },
+        object_floor: ObjectNumber(0),
+        partitions: vec![PartitionReplacement { partition, old: before.segments.clone(), new }],
+    };
+    let stale = BrokerEpoch(registration.epoch.0 - 1);
+    let fenced = client.replace_segments(ReplaceSegments { epoch: stale, ..request.clone() }).await;
+    assert!(matches!(fenced, Err(MetadataError::Fenced { .. })), "{fenced:?}");
+    let foreign = ObjectKey::Shared { broker: BROKER, epoch: stale, number: ObjectNumber(9) };
+    let mut other = request.clone();
+    (other.object.key, other.partitions[0].new.object) = (foreign, foreign);
+    let refused = client.replace_segments(other).await;
+    assert!(matches!(refused, Err(MetadataError::Invalid { .. })), "{refused:?}");
+    let mut changed = request.clone();
+    changed.partitions[0].old[1].position += 1;
+    let answer = client.replace_segments(changed).await.expect("answers");
+    assert_eq!(answer.verdicts, [ReplaceVerdict::Changed]);
+    assert_eq!(client.segments(partition, Offset(0), 10).await.expect("answers").segments, before.segments);
+
+    for attempt in 1..3 {
+        let answer = client.replace_segments(request.clone()).await.expect("replaces");
+        assert_eq!(answer.verdicts, [ReplaceVerdict::Replaced], "attempt {attempt}");
+    }
+    let after = client.segments(partition, Offset(0), 10).await.expect("answers");
+    assert_eq!((after.log_start, after.next_offset, after.segments.len()), (before.log_start, before.next_offset, 1));
+    assert_eq!(after.segments[0], SegmentRef { added: after.segments[0].added, ..request.partitions[0].new.clone() });
+    assert!(before.segments[1].added < after.segments[0].added);
 }
 
 async fn moves_log_starts(client: &dyn MetadataClient, registration: &Registration, topic: TopicId) {

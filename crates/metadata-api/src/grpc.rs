@@ -19,7 +19,7 @@ use crate::wire::{apply_delta, error_from_status, id_bytes};
 use crate::{
     AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, EnforceDurability,
     HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker,
-    Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, proto,
+    Registration, ReplaceAnswer, ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, proto,
 };
 
 /// Largest message either side accepts: a publish of 75,000 partitions with their producers, or the image of a million partitions.
@@ -154,6 +154,10 @@ impl<T: Transport> MetadataClient for GrpcClient<T> {
 
     async fn publish(&self, request: PublishRequest) -> Result<PublishAnswer, MetadataError> {
         Ok(self.write(self.stub.clone().publish(proto::PublishRequest::from(&request))).await?.try_into()?)
+    }
+
+    async fn replace_segments(&self, request: ReplaceSegments) -> Result<ReplaceAnswer, MetadataError> {
+        Ok(self.write(self.stub.clone().replace_segments(proto::ReplaceSegmentsRequest::from(&request))).await?.try_into()?)
     }
 
     async fn create_topic(&self, request: CreateTopic) -> Result<TopicCreated, MetadataError> {

@@ -8,6 +8,7 @@ mod error;
 mod grpc;
 mod image;
 mod publish;
+mod replace;
 mod requests;
 mod slots;
 pub mod wire;
@@ -26,6 +27,7 @@ pub use image::{BrokerImage, ClusterImage, Endpoint, PartitionImage, SlotOwner, 
 pub use publish::{
     EpochHistory, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta, PublishAnswer, PublishRequest, PublishedObject, Run,
 };
+pub use replace::{PartitionReplacement, ReplaceAnswer, ReplaceSegments, ReplaceVerdict};
 pub use requests::{
     AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, DurabilityChange, EnforceDurability, HeartbeatAnswer,
     HeartbeatRequest, PartitionState, RegisterBroker, Registration, SegmentPage, TopicCreated,

@@ -20,8 +20,8 @@ use crate::snapshot::{
     self, decode_root, decode_rows, decode_shard, encode_manifest, encode_root, encode_rows, encode_shard, number_of_row_shard,
 };
 use crate::state::{
-    Accepted, Elected, Event, NewPartition, PartitionDurability, Published, ROW_SHARDS, RowsSaved, SHARDS, SnapshotRef, State,
-    decode_events, encode_event, shard_of_row,
+    Accepted, Elected, Event, NewPartition, PartitionDurability, Published, ROW_SHARDS, Replaced, RowsSaved, SHARDS, SegmentsReplaced,
+    SnapshotRef, State, decode_events, encode_event, shard_of_row,
 };
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -208,6 +208,54 @@ fn durability_events() -> Vec<Event> {
     vec![Event::DurabilityChanged { partitions: vec![changed(0, Durability::Object), changed(1, Durability::Wal)] }]
 }
 
+/// The same for rewritten segments.
+fn replace_events() -> Vec<Event> {
+    let partition = |index| TopicPartition::new(TopicId::from_bytes([1; 16]), index);
+    let object = ObjectKey::Topic {
+        partition: partition(0),
+        base: Offset(1 << 33),
+        broker: BrokerId(1),
+        epoch: BrokerEpoch(4),
+        number: ObjectNumber(9),
+    };
+    let segment = |base, end, position| SegmentRef {
+        base: Offset(base),
+        end: Offset(end),
+        object,
+        position,
+        bytes: 64 << 20,
+        index_bytes: 8204,
+        records: 1_000_000,
+        batches: 3000,
+        max_timestamp: NOW,
+        min_timestamp: MinTimestamp { value: Timestamp(NOW.0 - 5), exact: false },
+        append_times: (Timestamp(NOW.0 - 3), Timestamp(NOW.0 + 3)),
+        leader_epochs: vec![
+            EpochStart { epoch: LeaderEpoch(3), offset: Offset(base + 1) },
+            EpochStart { epoch: LeaderEpoch(7), offset: Offset(base + 2) },
+        ],
+        stable_end: Offset(end),
+        aborted: 0,
+        flags: SegmentFlags(0b1_0001),
+        state_from: Offset(base - 1),
+        origin: ObjectOrigin::Rewrite,
+        offset_shift: 0,
+        leader_epoch: None,
+        added: Revision(0),
+    };
+    let replaced = vec![
+        Replaced { partition: partition(0), old: 640, new: segment(1 << 33, (1 << 33) + (1 << 32), 16) },
+        Replaced { partition: partition(2), old: 1, new: segment(7, 8, 68 << 20) },
+    ];
+    vec![Event::SegmentsReplaced(Box::new(SegmentsReplaced {
+        broker: BrokerId(1),
+        object: PublishedObject { key: object, length: 140 << 20, crc: 0x99aa_bbcc },
+        object_floor: ObjectNumber(8),
+        not_before: Timestamp(NOW.0 + 60_000),
+        replaced,
+    }))]
+}
+
 fn state_with_slots() -> State {
     let mut state = state();
     for event in slot_events() {
@@ -256,11 +304,12 @@ fn shards(state: &State) -> Vec<u8> {
 }
 
 /// Every kind of event, by the file that its bytes are in.
-fn event_files() -> [(&'static str, Vec<Event>); 4] {
+fn event_files() -> [(&'static str, Vec<Event>); 5] {
     [
         ("events.bin", events()),
         ("slot_events.bin", slot_events()),
         ("config_events.bin", config_events()),
+        ("replace_events.bin", replace_events()),
         ("durability_events.bin", durability_events()),
     ]
 }
@@ -269,7 +318,7 @@ fn event_files() -> [(&'static str, Vec<Event>); 4] {
 fn events_of_version_1_are_written_and_read_as_ever() {
     let kinds: std::collections::BTreeSet<_> =
         event_files().iter().flat_map(|(_, events)| events).map(|event| encoded(std::slice::from_ref(event))[0]).collect();
-    assert_eq!(kinds, (1..=21).chain([23]).collect(), "every kind is here");
+    assert_eq!(kinds, (1..=23).collect(), "every kind is here");
     for (name, events) in event_files() {
         let file = golden(name, &encoded(&events));
         assert_eq!(decode_events(file).unwrap(), events);

@@ -71,7 +71,8 @@ pub struct SegmentRef {
     pub aborted: u32,
     /// Properties of its batches.
     pub flags: SegmentFlags,
-    /// Base offset of the oldest segment needed to rebuild the producer state at `end`.
+    /// In the oldest segment needed to rebuild the producer state at `end`: its base offset when this segment was built. That segment may
+    /// have become part of a rewritten one since, which answers for the offset.
     pub state_from: Offset,
     /// How the batches came into the object.
     pub origin: ObjectOrigin,
@@ -79,7 +80,7 @@ pub struct SegmentRef {
     pub offset_shift: i64,
     /// Reserved for prepared objects: replaces the batches' leader epoch while reading. Always `None` for now.
     pub leader_epoch: Option<LeaderEpoch>,
-    /// Revision of the publish that added it.
+    /// Revision of the publish or replacement that added it.
     pub added: Revision,
 }
 

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use metadata_api::{
     AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, Endpoint,
     EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PublishAnswer,
-    PublishRequest, RegisterBroker, Registration, ResourceConfigs, RowPage, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken,
-    TakeSlot, TopicCreated, TopicImage,
+    PublishRequest, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, ResourceConfigs, RowPage, SaveRows, SegmentPage,
+    SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -262,6 +262,10 @@ impl MetadataClient for FakeMetadata {
 
     async fn publish(&self, _: PublishRequest) -> Result<PublishAnswer, MetadataError> {
         unreachable!("publishing is not the broker's")
+    }
+
+    async fn replace_segments(&self, _: ReplaceSegments) -> Result<ReplaceAnswer, MetadataError> {
+        unreachable!("rewriting is not the broker's")
     }
 
     async fn create_partitions(&self, request: CreatePartitions) -> Result<Revision, MetadataError> {

@@ -5,6 +5,7 @@ mod configs;
 mod error;
 mod image;
 mod publish;
+mod replace;
 mod requests;
 mod segment;
 mod slots;

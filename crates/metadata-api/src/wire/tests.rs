@@ -16,9 +16,10 @@ use types::{
 use super::*;
 use crate::{
     AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, BrokerImage, ClusterImage, ConfigResource, CreatePartitions, CreateTopic,
-    HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionImage, PartitionPublish, PartitionRefusal, PartitionState, PartitionVerdict,
-    ProducerDelta, PublishAnswer, PublishRequest, PublishedObject, RegisterBroker, Registration, ResourceConfigs, RowPage, Run, SaveRows,
-    SegmentPage, SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
+    HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionImage, PartitionPublish, PartitionRefusal, PartitionReplacement,
+    PartitionState, PartitionVerdict, ProducerDelta, PublishAnswer, PublishRequest, PublishedObject, RegisterBroker, Registration,
+    ReplaceAnswer, ReplaceSegments, ReplaceVerdict, ResourceConfigs, RowPage, Run, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken,
+    TakeSlot, TopicCreated, TopicImage,
 };
 
 fn through<M: Message + Default>(message: &M) -> M {
@@ -140,6 +141,30 @@ fn publish() -> PublishRequest {
         end_lsn: Lsn(u64::MAX),
         object_floor: ObjectNumber(12),
         synced: Lsn(13),
+        partitions: vec![part(0), part(i32::MAX)],
+    }
+}
+
+fn replacement() -> ReplaceSegments {
+    let object = ObjectKey::Topic {
+        partition: partition(0),
+        base: Offset(1000),
+        broker: BrokerId(3),
+        epoch: BrokerEpoch(8),
+        number: ObjectNumber(9),
+    };
+    let old = SegmentRef { end: Offset(1500), stable_end: Offset(1500), ..segment() };
+    let next = SegmentRef { base: Offset(1500), state_from: Offset(0), ..segment() };
+    let part = |index| PartitionReplacement {
+        partition: partition(index),
+        old: vec![old.clone(), next.clone()],
+        new: SegmentRef { object, ..segment() },
+    };
+    ReplaceSegments {
+        broker: BrokerId(3),
+        epoch: BrokerEpoch(8),
+        object: PublishedObject { key: object, length: u64::MAX, crc: u32::MAX },
+        object_floor: ObjectNumber(7),
         partitions: vec![part(0), part(i32::MAX)],
     }
 }
@@ -271,6 +296,18 @@ fn enforce() -> EnforceDurability {
     };
     let changes = vec![change(0, Durability::Object, i64::MAX), change(1, Durability::Wal, 0)];
     EnforceDurability { broker: BrokerId(1), epoch: BrokerEpoch(2), changes }
+}
+
+#[test]
+fn replacements_travel() {
+    travels!(&replacement(), proto::ReplaceSegmentsRequest);
+    let message = proto::ReplaceSegmentsRequest::from(&replacement());
+    assert!(message.partitions.iter().all(|part| part.new.as_ref().unwrap().object.is_empty()), "the object is named once");
+    let mut contradiction = replacement();
+    contradiction.partitions[1].new.object = key(6);
+    travels!(&contradiction, proto::ReplaceSegmentsRequest);
+    let verdicts = vec![ReplaceVerdict::Replaced, ReplaceVerdict::Gone, ReplaceVerdict::NotLeader, ReplaceVerdict::Changed];
+    travels!(&ReplaceAnswer { revision: Revision(1), verdicts }, proto::ReplaceSegmentsResponse);
 }
 
 #[test]
@@ -541,6 +578,22 @@ fn malformed_publishes_are_refused() {
     refuse("refusal is missing", |answer| {
         answer.verdicts[0].kind = Some(proto::verdict::Kind::Refused(proto::Refusal { kind: None }));
     });
+}
+
+#[test]
+fn malformed_replacements_are_refused() {
+    let good = proto::ReplaceSegmentsRequest::from(&replacement());
+    let refuse = |what: &str, change: fn(&mut proto::ReplaceSegmentsRequest)| refuses::<_, ReplaceSegments>(&good, what, change);
+    refuse("object is missing", |request| request.object = None);
+    refuse("partition is missing", |request| request.partitions[1].partition = None);
+    refuse("new segment is missing", |request| request.partitions[1].new = None);
+    refuse("of span 0", |request| request.partitions[1].old[0].span = 0);
+    refuse("not a segment object's key", |request| request.partitions[1].old[1].object.clear());
+
+    let good = proto::ReplaceSegmentsResponse::from(&ReplaceAnswer { revision: Revision(1), verdicts: vec![ReplaceVerdict::Gone] });
+    for verdict in [0, 5] {
+        refuses::<_, ReplaceAnswer>(&good, "is unknown", |answer| answer.verdicts[0] = verdict);
+    }
 }
 
 #[test]

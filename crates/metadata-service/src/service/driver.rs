@@ -234,6 +234,7 @@ impl Driver {
             Command::RegisterBroker { request, local: false } => request.broker,
             Command::Publish(publish) => publish.broker,
             Command::EnforceDurability(enforce) => enforce.broker,
+            Command::ReplaceSegments(replace) => replace.broker,
             Command::TakeSlot(take) => take.broker,
             Command::SaveRows(save) => save.broker,
             _ => return,

@@ -97,6 +97,12 @@ impl proto::metadata_server::Metadata for Handler {
         Ok(Response::new((&answer).into()))
     }
 
+    async fn replace_segments(&self, request: Request<proto::ReplaceSegmentsRequest>) -> Reply<proto::ReplaceSegmentsResponse> {
+        let request = request.into_inner().try_into().map_err(malformed)?;
+        let answer = expect_answer!(self, Command::ReplaceSegments(Box::new(request)), Answer::SegmentsReplaced);
+        Ok(Response::new((&answer).into()))
+    }
+
     async fn create_topic(&self, request: Request<proto::CreateTopicRequest>) -> Reply<proto::CreateTopicResponse> {
         let request = request.into_inner().try_into().map_err(malformed)?;
         let topic = TopicId::from_bytes(self.random.uuid_bytes());

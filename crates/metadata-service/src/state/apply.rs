@@ -114,6 +114,7 @@ impl State {
                 }
             }
             Event::RowsSaved(saved) => self.rows_saved(saved),
+            Event::SegmentsReplaced(replaced) => self.segments_replaced(replaced),
         }
     }
 
@@ -200,8 +201,7 @@ impl State {
         let answer = PublishAnswer { revision: self.revision, verdicts: verdicts(published), pressure: published.pressure };
         let session = self.broker_mut(published.broker);
         session.last_publish = Some(LastPublish { sequence: published.sequence, digest: published.digest, answer });
-        session.object_floor = session.object_floor.max(published.object_floor);
-        session.published = session.published.split_off(&session.object_floor);
+        session.raise_object_floor(published.object_floor);
         let wal = session.wal;
         self.synced(wal, published.synced);
         let wal = self.wal_mut(wal);
@@ -330,7 +330,7 @@ impl State {
     }
 
     /// One segment less lies in the object.
-    fn release(&mut self, key: ObjectKey, not_before: Timestamp) {
+    pub(super) fn release(&mut self, key: ObjectKey, not_before: Timestamp) {
         let revision = self.revision;
         let shard = self.shard_mut(shard_of_object(&key), revision);
         let segments = shard.objects.get_mut(&key).expect("an object is referenced as long as a segment lies in it");
@@ -346,13 +346,13 @@ impl State {
         self.shard_mut(shard_of_object(&key), retired).garbage.insert(key, Garbage { retired, not_before });
     }
 
-    fn partition_mut(&mut self, partition: TopicPartition) -> &mut Partition {
+    pub(super) fn partition_mut(&mut self, partition: TopicPartition) -> &mut Partition {
         let revision = self.revision;
         let shard = self.shard_mut(shard_of_partition(partition), revision);
         shard.partitions.get_mut(&partition).expect("an event names partitions that exist")
     }
 
-    fn broker_mut(&mut self, broker: BrokerId) -> &mut Broker {
+    pub(super) fn broker_mut(&mut self, broker: BrokerId) -> &mut Broker {
         self.brokers.get_mut(&broker).expect("an event names brokers that registered")
     }
 

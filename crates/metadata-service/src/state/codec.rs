@@ -14,7 +14,7 @@ use types::{
 };
 
 use super::SnapshotRef;
-use super::event::{Accepted, Elected, Event, NewPartition, PartitionDurability, Published, RowsSaved};
+use super::event::{Accepted, Elected, Event, NewPartition, PartitionDurability, Published, Replaced, RowsSaved, SegmentsReplaced};
 use super::rows::RowBytes;
 use crate::proto;
 
@@ -147,13 +147,14 @@ fn body(event: &Event) -> (u16, Vec<u8>) {
             (23, proto::DurabilityChanged { partitions: partitions.iter().map(changed).collect() }.encode_to_vec())
         }
         Event::RowsSaved(saved) => (20, proto::RowsSaved::from(saved.as_ref()).encode_to_vec()),
+        Event::SegmentsReplaced(replaced) => (22, proto::SegmentsReplaced::from(replaced.as_ref()).encode_to_vec()),
     }
 }
 
 fn decode_body(kind: u16, body: Bytes) -> Result<Event, EventError> {
     let malformed = |err: WireError| EventError::Malformed { kind, detail: err.to_string() };
     match kind {
-        1..=21 | 23 => known_body(kind, body).map_err(malformed),
+        1..=23 => known_body(kind, body).map_err(malformed),
         _ => Err(EventError::Unknown { kind, version: VERSION }),
     }
 }
@@ -272,6 +273,7 @@ fn known_body(kind: u16, body: Bytes) -> Result<Event, WireError> {
             let partitions = parse::<proto::DurabilityChanged>(body)?.partitions;
             Event::DurabilityChanged { partitions: partitions.into_iter().map(changed).collect::<Result<_, WireError>>()? }
         }
+        22 => Event::SegmentsReplaced(Box::new(parse::<proto::SegmentsReplaced>(body)?.try_into()?)),
         _ => unreachable!("decode_body lets no other kind in"),
     })
 }
@@ -414,6 +416,44 @@ impl TryFrom<proto::RowsSaved> for RowsSaved {
             sequence: SaveSequence(value.sequence),
             digest: value.digest,
             rows: value.rows.into_iter().map(|row| (row.key.into(), row.value.map(RowBytes::from))).collect(),
+        })
+    }
+}
+
+impl From<&SegmentsReplaced> for proto::SegmentsReplaced {
+    fn from(value: &SegmentsReplaced) -> Self {
+        let replaced = |replaced: &Replaced| proto::Replaced {
+            partition: Some(replaced.partition.into()),
+            old: replaced.old,
+            new: Some(segment_to_proto(&replaced.new, false)),
+        };
+        Self {
+            broker: value.broker.0,
+            object: Some(value.object.into()),
+            object_floor: value.object_floor.0,
+            not_before: value.not_before.0,
+            replaced: value.replaced.iter().map(replaced).collect(),
+        }
+    }
+}
+
+impl TryFrom<proto::SegmentsReplaced> for SegmentsReplaced {
+    type Error = WireError;
+    fn try_from(value: proto::SegmentsReplaced) -> Result<Self, WireError> {
+        let object: PublishedObject = required(value.object, "object")?.try_into()?;
+        let replaced = |replaced: proto::Replaced| -> Result<Replaced, WireError> {
+            Ok(Replaced {
+                partition: required(replaced.partition, "partition")?.try_into()?,
+                old: replaced.old,
+                new: segment_from_proto(required(replaced.new, "new segment")?, Some(object.key))?,
+            })
+        };
+        Ok(Self {
+            broker: BrokerId(value.broker),
+            object,
+            object_floor: ObjectNumber(value.object_floor),
+            not_before: Timestamp(value.not_before),
+            replaced: value.replaced.into_iter().map(replaced).collect::<Result<_, _>>()?,
         })
     }
 }

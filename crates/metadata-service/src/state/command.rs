@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use metadata_api::{
     AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, CreatePartitions, CreateTopic, EnforceDurability, HeartbeatAnswer,
-    HeartbeatRequest, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage,
-    SlotRows, SlotTaken, TakeSlot, TopicCreated,
+    HeartbeatRequest, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, RowPage,
+    SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated,
 };
 use types::{BrokerEpoch, BrokerId, ObjectKey, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
 
@@ -29,6 +29,7 @@ pub(crate) enum Command {
         epoch: BrokerEpoch,
     },
     Publish(Box<PublishRequest>),
+    ReplaceSegments(Box<ReplaceSegments>),
     CreateTopic {
         request: CreateTopic,
         topic: TopicId,
@@ -78,6 +79,7 @@ pub(crate) enum Answer {
     Heartbeat(HeartbeatAnswer),
     Revision(Revision),
     Publish(PublishAnswer),
+    SegmentsReplaced(ReplaceAnswer),
     TopicCreated(TopicCreated),
     LogStart(Offset),
     PartitionStates(Vec<PartitionState>),

@@ -9,7 +9,7 @@ use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, Offset, Revision, Timestamp, 
 use super::command::{Answer, Command, Rules};
 use super::event::{Elected, Event};
 use super::partition::Partition;
-use super::{Broker, State, configs, durability, publish, retention, slots, topics};
+use super::{Broker, State, configs, durability, publish, replace, retention, slots, topics};
 
 /// Largest block of producer ids.
 const MAX_PRODUCER_IDS: u32 = 1_000_000;
@@ -73,6 +73,7 @@ pub(crate) fn decide(state: &State, rules: &Rules, command: &Command, now: Times
         Command::ResignBroker { broker, epoch } => resign(state, *broker, *epoch).into(),
         Command::ExpireBroker { broker, epoch } => expire(state, *broker, *epoch),
         Command::Publish(request) => publish::decide(state, rules, request, now).into(),
+        Command::ReplaceSegments(request) => replace::decide(state, rules, request, now).into(),
         Command::CreateTopic { request, topic } => topics::create(state, request, *topic).into(),
         Command::CreatePartitions(request) => topics::grow(state, request).into(),
         Command::DeleteTopic(topic) => topics::delete(state, rules, *topic, now).into(),

@@ -111,6 +111,8 @@ pub(crate) enum Event {
     },
     /// A coordinator saved rows.
     RowsSaved(Box<RowsSaved>),
+    /// A rewritten object is in the place of older segments.
+    SegmentsReplaced(Box<SegmentsReplaced>),
 }
 
 /// See [`Event::Published`].
@@ -162,6 +164,27 @@ pub(crate) struct PartitionDurability {
     pub(crate) level: Durability,
     /// Of the topic's configs that asked for it.
     pub(crate) config_revision: Revision,
+}
+/// See [`Event::SegmentsReplaced`].
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct SegmentsReplaced {
+    /// Who wrote the object.
+    pub(crate) broker: BrokerId,
+    pub(crate) object: PublishedObject,
+    pub(crate) object_floor: ObjectNumber,
+    /// For objects of which no segment is left.
+    pub(crate) not_before: Timestamp,
+    /// Sorted by partition.
+    pub(crate) replaced: Vec<Replaced>,
+}
+
+/// A partition's part of a replacement.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Replaced {
+    pub(crate) partition: TopicPartition,
+    /// How many segments there were between the base and the end of the new one.
+    pub(crate) old: u32,
+    pub(crate) new: SegmentRef,
 }
 
 /// A partition as it is created.

@@ -52,7 +52,8 @@ impl ImageChanges {
             | Event::ObjectsDeleted { .. }
             | Event::SnapshotTaken { .. }
             | Event::ClockJumped { .. }
-            | Event::RowsSaved(_) => {}
+            | Event::RowsSaved(_)
+            | Event::SegmentsReplaced(_) => {}
         }
     }
 

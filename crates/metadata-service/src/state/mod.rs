@@ -17,6 +17,7 @@ mod image;
 mod partition;
 mod place;
 mod publish;
+mod replace;
 mod retention;
 mod rows;
 mod slots;
@@ -35,7 +36,7 @@ pub(crate) use codec::{decode_events, encode_event, object_key, parse};
 pub(crate) use command::{Answer, Command, Rules};
 pub(crate) use event::Event;
 #[cfg(test)]
-pub(crate) use event::{Accepted, Elected, NewPartition, PartitionDurability, Published, RowsSaved};
+pub(crate) use event::{Accepted, Elected, NewPartition, PartitionDurability, Published, Replaced, RowsSaved, SegmentsReplaced};
 pub(crate) use image::ImageChanges;
 pub(crate) use partition::{Partition, Segments};
 #[cfg(test)]
@@ -62,6 +63,14 @@ pub(crate) struct Broker {
     /// Numbers at or above the floor that are published.
     pub(crate) published: BTreeSet<ObjectNumber>,
     pub(crate) last_publish: Option<LastPublish>,
+}
+
+impl Broker {
+    /// What lies below `floor` needs no number to be told from what is still to come.
+    fn raise_object_floor(&mut self, floor: ObjectNumber) {
+        self.object_floor = self.object_floor.max(floor);
+        self.published = self.published.split_off(&self.object_floor);
+    }
 }
 
 /// The last publish of a broker epoch, to answer its repeat.

@@ -59,22 +59,40 @@ impl Segments {
         self.by_base.insert(segment.base, Arc::new(segment));
     }
 
+    /// Puts `new` in the place of all segments between its base and its end. Answers what was removed, in order.
+    pub(crate) fn replace(&mut self, new: SegmentRef) -> Vec<Arc<SegmentRef>> {
+        let (base, end) = (new.base, new.end);
+        let mut behind = self.by_base.split_off(&base);
+        let mut after = behind.split_off(&end);
+        if let Some((_, before)) = self.by_base.last_key_value() {
+            assert!(before.end <= base, "segment at {base} follows one that ends at {}", before.end);
+        }
+        let removed: Vec<_> = behind.into_values().collect();
+        assert!(removed.iter().all(|segment| segment.end <= end), "no segment is replaced in part");
+        self.bytes = self.bytes + new.bytes - removed.iter().map(|segment| segment.bytes).sum::<u64>();
+        self.rises.retain(|_, rise| !(base..end).contains(rise));
+        self.by_base.insert(base, Arc::new(new));
+        self.by_base.append(&mut after);
+        self.find_rises(base);
+        removed
+    }
+
     /// Removes the first segment.
     pub(crate) fn pop_first(&mut self) -> Option<Arc<SegmentRef>> {
         let (base, segment) = self.by_base.pop_first()?;
         self.bytes -= segment.bytes;
         if self.rises.first_key_value().is_some_and(|(_, rise)| *rise == base) {
             self.rises.pop_first();
-            self.find_rises();
+            self.find_rises(base);
         }
         Some(segment)
     }
 
-    /// The segments before the first rise were in the shadow of the one that was removed: some of them are rises now.
-    fn find_rises(&mut self) {
-        let until = self.rises.first_key_value().map_or(Offset(i64::MAX), |(_, base)| *base);
-        let mut largest = None;
-        for (base, segment) in self.by_base.range(..until) {
+    /// The segments between `from` and the next rise were in the shadow of one that was removed at `from`: some of them are rises now.
+    fn find_rises(&mut self, from: Offset) {
+        let until = self.rises.values().find(|rise| from < **rise).map_or(Offset(i64::MAX), |base| *base);
+        let mut largest = self.rises.iter().rev().find(|(_, rise)| **rise < from).map(|(largest, _)| *largest);
+        for (base, segment) in self.by_base.range(from..until) {
             if largest.is_none_or(|largest| largest < segment.max_timestamp) {
                 largest = Some(segment.max_timestamp);
                 self.rises.insert(segment.max_timestamp, *base);
@@ -86,6 +104,11 @@ impl Segments {
     pub(crate) fn from(&self, from: Offset) -> impl Iterator<Item = &Arc<SegmentRef>> {
         let holder = self.by_base.range(..=from).next_back().filter(|(_, segment)| from < segment.end).map(|(base, _)| *base);
         self.by_base.range(holder.unwrap_or(from)..).map(|(_, segment)| segment)
+    }
+
+    /// Segments that begin at or above `base` and below `end`, in order.
+    pub(crate) fn within(&self, base: Offset, end: Offset) -> impl Iterator<Item = &Arc<SegmentRef>> {
+        self.by_base.range(base..end).map(|(_, segment)| segment)
     }
 
     /// The first segment in offset order whose largest timestamp is at or above `timestamp`.

@@ -1,8 +1,8 @@
 //! Decides a publish: first the publisher and the object as a whole, then each partition for itself.
 
-use metadata_api::{MetadataError, PartitionPublish, PartitionRefusal, PublishRequest, proto};
+use metadata_api::{MetadataError, PartitionPublish, PartitionRefusal, PublishRequest, PublishedObject, proto};
 use prost::Message;
-use types::{EpochStart, LeaderEpoch, Lsn, Offset, PublishSequence, Timestamp, WalId};
+use types::{EpochStart, LeaderEpoch, Lsn, Offset, PublishSequence, SegmentRef, Timestamp, WalId};
 
 use super::command::{Answer, Rules};
 use super::decide::{Decision, Reply, UNCLEAN_GAP, unfenced};
@@ -13,7 +13,7 @@ use super::{Partition, State};
 const MAX_ABOVE_FLOOR: usize = 65_536;
 
 /// Longest object that any store takes; sums of such lengths do not overflow.
-const MAX_OBJECT_BYTES: u64 = 50 << 40;
+pub(super) const MAX_OBJECT_BYTES: u64 = 50 << 40;
 
 /// Pressure begins at this share of `metadata.max.segments`, in percent, and reaches [`FULL_PRESSURE`] at the whole.
 const PRESSURE_FROM: u64 = 80;
@@ -119,22 +119,23 @@ fn check_object(state: &State, request: &PublishRequest) -> Result<(), MetadataE
     Ok(())
 }
 
+/// A segment lies within its object, and answers for offsets.
+pub(super) fn check_place(object: Option<PublishedObject>, segment: &SegmentRef) -> Result<(), &'static str> {
+    let Some(object) = object.filter(|object| object.key == segment.object) else { return Err("its segment lies in another object") };
+    let end = segment.position.checked_add(segment.bytes).and_then(|end| end.checked_add(segment.index_bytes.into()));
+    if end.is_none_or(|end| object.length < end) {
+        return Err("its segment reaches beyond the object");
+    }
+    if segment.offset_shift != 0 || segment.leader_epoch.is_some() {
+        return Err("offset shift and leader epoch of a segment are reserved");
+    }
+    if segment.base.0 < 0 || segment.end <= segment.base { Err("its segment is empty") } else { Ok(()) }
+}
+
 fn check_part(request: &PublishRequest, part: &PartitionPublish) -> Result<(), MetadataError> {
     let segment = &part.segment;
     let wrong = |what: &str| Err(invalid(format!("partition {}: {what}", part.partition)));
-    let Some(object) = request.object.filter(|object| object.key == segment.object) else {
-        return wrong("its segment lies in another object");
-    };
-    let end = segment.position.checked_add(segment.bytes).and_then(|end| end.checked_add(segment.index_bytes.into()));
-    if end.is_none_or(|end| object.length < end) {
-        return wrong("its segment reaches beyond the object");
-    }
-    if segment.offset_shift != 0 || segment.leader_epoch.is_some() {
-        return wrong("offset shift and leader epoch of a segment are reserved");
-    }
-    if segment.base.0 < 0 || segment.end <= segment.base {
-        return wrong("its segment is empty");
-    }
+    check_place(request.object, segment).or_else(wrong)?;
     let mut end = segment.base;
     let mut epoch = LeaderEpoch(i32::MIN);
     for run in &part.runs {

@@ -5,6 +5,7 @@ mod durability;
 mod garbage;
 mod publish;
 mod registration;
+mod replace;
 mod replay;
 mod retention;
 mod segments;
@@ -16,8 +17,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use metadata_api::wire::apply_delta;
 use metadata_api::{
-    ClusterImage, CreateTopic, MetadataError, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta, PublishAnswer,
-    PublishRequest, PublishedObject, RegisterBroker, Registration, Run,
+    ClusterImage, CreateTopic, MetadataError, PartitionPublish, PartitionRefusal, PartitionReplacement, PartitionVerdict, ProducerDelta,
+    PublishAnswer, PublishRequest, PublishedObject, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, Run,
 };
 use types::{
     BrokerEpoch, BrokerId, ClusterId, CoordinatorKind, CoordinatorSlot, Durability, LeaderEpoch, Lsn, MinTimestamp, ObjectKey,
@@ -161,6 +162,26 @@ impl World {
         }
     }
 
+    fn replace(&mut self, request: ReplaceSegments) -> Result<ReplaceAnswer, MetadataError> {
+        match self.run(Command::ReplaceSegments(Box::new(request)))? {
+            Answer::SegmentsReplaced(answer) => Ok(answer),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What broker 1 asks for when it has rewritten, as object `number`, all segments between these offsets.
+    fn next_replacement(&self, number: u64, parts: &[(TopicPartition, i64, i64)]) -> ReplaceSegments {
+        let object = PublishedObject { key: self.key(1, number), length: 1 << 30, crc: 7 };
+        let part = |(id, base, end): &(TopicPartition, i64, i64)| {
+            let there = self.state.partition(*id).into_iter().flat_map(|found| found.segments.within(Offset(*base), Offset(*end)));
+            let old: Vec<_> = there.map(|segment| segment.as_ref().clone()).collect();
+            let new = merged(object.key, &old);
+            PartitionReplacement { partition: *id, old, new }
+        };
+        let partitions = parts.iter().map(part).collect();
+        ReplaceSegments { broker: BrokerId(1), epoch: self.epoch(1), object, object_floor: ObjectNumber(0), partitions }
+    }
+
     fn key(&self, broker: i32, number: u64) -> ObjectKey {
         ObjectKey::Shared { broker: BrokerId(broker), epoch: self.epoch(broker), number: ObjectNumber(number) }
     }
@@ -245,6 +266,22 @@ fn segment(object: ObjectKey, base: Offset, end: Offset, stamp: Timestamp) -> Se
         offset_shift: 0,
         leader_epoch: None,
         added: Revision(0),
+    }
+}
+
+/// One segment with all that is in these.
+fn merged(object: ObjectKey, old: &[SegmentRef]) -> SegmentRef {
+    let (first, last) = (&old[0], &old[old.len() - 1]);
+    SegmentRef {
+        base: first.base,
+        end: last.end,
+        bytes: old.iter().map(|segment| segment.bytes).sum(),
+        records: old.iter().map(|segment| segment.records).sum(),
+        batches: old.iter().map(|segment| segment.batches).sum(),
+        max_timestamp: old.iter().map(|segment| segment.max_timestamp).max().unwrap(),
+        stable_end: last.stable_end,
+        origin: ObjectOrigin::Rewrite,
+        ..segment(object, first.base, last.end, first.append_times.0)
     }
 }
 

@@ -318,6 +318,9 @@ impl MetadataClient for Ledger {
         self.image.subscribe()
     }
 
+    async fn replace_segments(&self, _: ReplaceSegments) -> Result<ReplaceAnswer, MetadataError> {
+        unreachable!("the offload rewrites nothing")
+    }
     async fn heartbeat(&self, _: HeartbeatRequest) -> Result<HeartbeatAnswer, MetadataError> {
         unreachable!("the offload sends no heartbeats")
     }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use metadata_api::{
     AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, EnforceDurability,
     HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PartitionVerdict, PublishAnswer,
-    PublishRequest, RegisterBroker, Registration, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
+    PublishRequest, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken,
+    TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use records::{BatchBuilder, BatchHeader, Codec, TimestampType};
@@ -445,6 +446,10 @@ impl MetadataClient for FakeMetadata {
     }
 
     async fn publish(&self, _: PublishRequest) -> Result<PublishAnswer, MetadataError> {
+        unused()
+    }
+
+    async fn replace_segments(&self, _: ReplaceSegments) -> Result<ReplaceAnswer, MetadataError> {
         unused()
     }
 

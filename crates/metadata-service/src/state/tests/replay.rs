@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use metadata_api::{
     AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ConfigResource, CreatePartitions, DurabilityChange, EnforceDurability,
-    HeartbeatRequest, SaveRows, TakeSlot, row_bytes,
+    HeartbeatRequest, ReplaceVerdict, SaveRows, TakeSlot, row_bytes,
 };
 use proptest::prelude::*;
 use runtime::{ManualClock, Random};
@@ -34,6 +34,8 @@ enum Step {
     Enforce { broker: i32, partition: (u8, i32), object: bool, log_end: i64 },
     Publish { broker: i32, number: u64, parts: Vec<Part>, floor: u64 },
     RepeatPublish,
+    List { number: u64, partition: (u8, i32), first: usize, count: usize },
+    Replace { again: bool },
     AdvanceLogStart { broker: i32, partition: (u8, i32), log_start: i64 },
     Elect { partition: (u8, i32) },
     AllocateProducerIds { count: u32 },
@@ -87,6 +89,9 @@ fn step() -> impl Strategy<Value = Step> {
         16 => (broker(), 0..30_u64, prop::collection::vec(part, 0..5), 0..10_u64)
             .prop_map(|(broker, number, parts, floor)| Step::Publish { broker, number, parts, floor }),
         2 => Just(Step::RepeatPublish),
+        6 => (30..60_u64, id(), 0..4_usize, 1..4_usize)
+            .prop_map(|(number, partition, first, count)| Step::List { number, partition, first, count }),
+        6 => any::<bool>().prop_map(|again| Step::Replace { again }),
         2 => (broker(), id(), 0..60_i64)
             .prop_map(|(broker, partition, log_start)| Step::AdvanceLogStart { broker, partition, log_start }),
         2 => id().prop_map(|partition| Step::Elect { partition }),
@@ -111,6 +116,8 @@ struct Run {
     random: Random,
     snapshots: Vec<SnapshotRef>,
     last_publish: Option<(PublishRequest, PublishAnswer)>,
+    /// Rewritten, and not told yet.
+    rewritten: Option<ReplaceSegments>,
     producer_ids: i64,
     /// What coordinators saved, by slot.
     rows: BTreeMap<CoordinatorSlot, BTreeMap<Bytes, Bytes>>,
@@ -128,6 +135,7 @@ impl Run {
             random,
             snapshots: Vec::new(),
             last_publish: None,
+            rewritten: None,
             producer_ids: 0,
             rows: BTreeMap::new(),
             last_save: None,
@@ -236,6 +244,32 @@ impl Run {
                 let Some((request, answer)) = self.last_publish.clone() else { return };
                 let repeated = world.publish(request);
                 assert!(matches!(&repeated, Err(MetadataError::Fenced { .. })) || repeated == Ok(answer), "{repeated:?}");
+                return;
+            }
+            Step::List { number, partition: (topic, index), first, count } => {
+                let id = partition(topic, index);
+                let there = world.state.partition(id).into_iter().flat_map(|found| found.segments.iter()).skip(first).take(count);
+                let ranges: Vec<_> = there.map(|segment| (segment.base.0, segment.end.0)).collect();
+                if let (Some((base, _)), Some((_, end)), true) =
+                    (ranges.first(), ranges.last(), world.state.brokers.contains_key(&BrokerId(1)))
+                {
+                    self.rewritten = Some(world.next_replacement(number, &[(id, *base, *end)]));
+                }
+                return;
+            }
+            Step::Replace { again } => {
+                let Some(request) = self.rewritten.clone() else { return };
+                let answer = world.replace(request.clone());
+                let replaced = answer.as_ref().is_ok_and(|answer| answer.verdicts == [ReplaceVerdict::Replaced]);
+                if again {
+                    let before = world.state.revision;
+                    let repeated = world.replace(request);
+                    assert_eq!(repeated.map(|answer| answer.verdicts), answer.map(|answer| answer.verdicts));
+                    assert_eq!(world.state.revision, before, "nothing happens a second time");
+                }
+                if replaced {
+                    self.rewritten = None;
+                }
                 return;
             }
             Step::AdvanceLogStart { broker, partition: (topic, index), log_start } => {
