@@ -14,8 +14,9 @@ use crate::offsets::Offsets;
 use crate::row::Kind;
 use crate::{
     Answer, CommitRequest, CommittedOffset, ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatRequest, DeleteOffsetsRequest,
-    Described, Effects, FetchOffsetsRequest, FetchedOffsets, GroupError, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, Left,
-    LeftMember, ListFilter, Listed, Moment, Now, Options, PartitionResults, Protocol, Row, RowError, SyncRequest, Ticket, Topics,
+    Described, Effects, FetchOffsetsRequest, FetchedOffsets, GroupConfigs, GroupError, HeartbeatRequest, JoinRequest, LeaveRequest,
+    LeavingMember, Left, LeftMember, ListFilter, Listed, Moment, Now, Options, PartitionResults, Protocol, Row, RowError, SyncRequest,
+    Ticket, Topics,
 };
 
 /// The groups of one slot: members, generations, committed offsets.
@@ -38,27 +39,40 @@ pub struct Coordinator {
 /// What every group needs.
 #[derive(Debug)]
 struct Shared {
-    options: Options,
+    options: Arc<Options>,
+    groups: Arc<GroupConfigs>,
     timers: Deadlines,
     effects: Effects,
 }
 
 impl Shared {
     fn context(&mut self, now: Now) -> Context<'_> {
-        Context { now, options: &self.options, timers: &mut self.timers, effects: &mut self.effects }
+        Context { now, options: &self.options, groups: &self.groups, timers: &mut self.timers, effects: &mut self.effects }
     }
 }
 
 impl Coordinator {
     /// No groups yet.
-    pub fn new(options: Options) -> Self {
-        let shared = Shared { options, timers: Deadlines::default(), effects: Effects::default() };
+    pub fn new(options: impl Into<Arc<Options>>) -> Self {
+        let shared = Shared { options: options.into(), groups: Arc::default(), timers: Deadlines::default(), effects: Effects::default() };
         Self { groups: HashMap::new(), waiting: HashSet::new(), next_cleanup: None, to_clean_up: Vec::new(), shared }
     }
 
+    /// Goes by other options from the next call on, and by what is set on single groups. Timers that run keep their time: a session
+    /// time-out counts from the member's next heartbeat.
+    pub fn configure(&mut self, options: Arc<Options>, groups: Arc<GroupConfigs>) {
+        (self.shared.options, self.shared.groups) = (options, groups);
+    }
+
     /// What another coordinator saved: for every key its last value, in any order. Sessions of members begin anew.
-    pub fn load(options: Options, rows: impl IntoIterator<Item = Row>, now: Now) -> Result<Self, RowError> {
+    pub fn load(
+        options: impl Into<Arc<Options>>,
+        groups: Arc<GroupConfigs>,
+        rows: impl IntoIterator<Item = Row>,
+        now: Now,
+    ) -> Result<Self, RowError> {
         let mut coordinator = Self::new(options);
+        coordinator.shared.groups = groups;
         let mut consumers: HashMap<String, ConsumerGroupLoader> = HashMap::new();
         for Row { key, value } in rows {
             let Some(value) = value else { continue };

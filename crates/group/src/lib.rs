@@ -43,7 +43,7 @@ pub use coordinator::Coordinator;
 pub use effects::{Effects, Ticket};
 pub use error::GroupError;
 pub use moment::{Moment, Now};
-pub use options::{AssignorName, MigrationPolicy, Options};
+pub use options::{AssignorName, GroupConfig, GroupConfigs, MigrationPolicy, Options};
 pub use requests::{
     CommitPartition, CommitRequest, CommitTopic, ConsumerHeartbeatRequest, DeleteOffsetsRequest, FetchOffsetsRequest, FetchTopic,
     HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, ListFilter, Protocol, SyncRequest,

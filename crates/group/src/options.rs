@@ -1,6 +1,9 @@
 //! Kafka's `group.*` and `offsets.*` configs, as far as a coordinator needs them.
 
-/// Fixed for a coordinator's life; the defaults are Kafka's.
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+/// For all groups; the defaults are Kafka's. See [`Coordinator::configure`](crate::Coordinator::configure).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// `group.min.session.timeout.ms`.
@@ -21,6 +24,12 @@ pub struct Options {
     pub consumer_session_timeout_ms: i32,
     /// `group.consumer.heartbeat.interval.ms`.
     pub consumer_heartbeat_interval_ms: i32,
+    /// What a group may set in place of the session timeout: `group.consumer.min.session.timeout.ms` to
+    /// `group.consumer.max.session.timeout.ms`.
+    pub consumer_session_timeouts_ms: RangeInclusive<i32>,
+    /// What a group may set in place of the heartbeat interval: `group.consumer.min.heartbeat.interval.ms` to
+    /// `group.consumer.max.heartbeat.interval.ms`.
+    pub consumer_heartbeat_intervals_ms: RangeInclusive<i32>,
     /// `group.consumer.max.size`: members of a consumer group.
     pub consumer_max_size: usize,
     /// `group.consumer.assignors`; the first is the default.
@@ -29,6 +38,8 @@ pub struct Options {
     pub consumer_regex_refresh_interval_ms: u64,
     /// `group.consumer.assignment.interval.ms`: how long a target assignment stands before another one is made (KIP-1263).
     pub consumer_assignment_interval_ms: u64,
+    /// What a group may set in its place: `group.consumer.min.assignment.interval.ms` to `group.consumer.max.assignment.interval.ms`.
+    pub consumer_assignment_intervals_ms: RangeInclusive<u64>,
     /// `group.consumer.migration.policy`.
     pub migration_policy: MigrationPolicy,
 }
@@ -45,14 +56,32 @@ impl Default for Options {
             offsets_retention_check_interval_ms: 600_000,
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
+            consumer_session_timeouts_ms: 45_000..=60_000,
+            consumer_heartbeat_intervals_ms: 5_000..=15_000,
             consumer_max_size: i32::MAX as usize,
             consumer_assignors: vec![AssignorName::Uniform, AssignorName::Range],
             consumer_regex_refresh_interval_ms: 600_000,
             consumer_assignment_interval_ms: 1_000,
+            consumer_assignment_intervals_ms: 0..=15_000,
             migration_policy: MigrationPolicy::Bidirectional,
         }
     }
 }
+
+/// What is set on one group, in place of the options for all (Kafka's group configs, KIP-848). What lies outside the bounds that the
+/// options have now counts as the nearest bound.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct GroupConfig {
+    /// `consumer.session.timeout.ms`.
+    pub consumer_session_timeout_ms: Option<i32>,
+    /// `consumer.heartbeat.interval.ms`.
+    pub consumer_heartbeat_interval_ms: Option<i32>,
+    /// `consumer.assignment.interval.ms`.
+    pub consumer_assignment_interval_ms: Option<u64>,
+}
+
+/// What is set on groups, by their ids.
+pub type GroupConfigs = HashMap<String, GroupConfig>;
 
 /// An assignor of the server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -108,7 +108,7 @@ impl Slot {
             }
         };
         let count = rows.len();
-        let mut coordinator = Coordinator::load(self.shared.options.clone(), rows, self.now()).map_err(|error| {
+        let mut coordinator = Coordinator::load(self.shared.options.clone(), Arc::default(), rows, self.now()).map_err(|error| {
             // Nothing of it is served: what this version does not understand would be lost with the next save.
             tracing::error!(slot = %self.slot, "a coordinator's rows cannot be read: {error}");
             CoordinatorError::NotAvailable

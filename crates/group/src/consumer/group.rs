@@ -234,7 +234,8 @@ impl ConsumerGroup {
     pub(super) fn set_session_timer(&self, member_id: &Arc<str>, context: &mut Context<'_>) {
         let Some(member) = self.members.get(member_id) else { return };
         let classic = member.subscription.classic.as_ref().map(|classic| classic.session_timeout_ms);
-        let millis = u64::try_from(classic.unwrap_or(context.options.consumer_session_timeout_ms)).unwrap_or(0);
+        let millis = classic.unwrap_or_else(|| context.consumer_session_timeout_ms(&self.id));
+        let millis = u64::try_from(millis).unwrap_or(0);
         context.set_timer(&self.id, Timer::ConsumerSession(member_id.clone()), millis);
     }
 }

@@ -107,7 +107,7 @@ impl ConsumerGroup {
         Ok(ConsumerHeartbeat {
             member_id: request.member_id.clone(),
             member_epoch: current.epoch,
-            heartbeat_interval_ms: context.options.consumer_heartbeat_interval_ms,
+            heartbeat_interval_ms: context.consumer_heartbeat_interval_ms(&self.id),
             assignment: tell.then(|| assignment::to_list(&current.assigned)),
         })
     }

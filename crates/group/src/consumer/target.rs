@@ -79,7 +79,7 @@ impl ConsumerGroup {
     /// time cost one assignment (KIP-1263); a group of one member does not wait.
     pub(super) fn follow_epoch(&mut self, topics: &dyn Topics, context: &mut Context<'_>) {
         let now = context.now.moment;
-        let interval = context.options.consumer_assignment_interval_ms;
+        let interval = context.consumer_assignment_interval_ms(&self.id);
         let wait = 1 < self.members.len() && self.assigned_at.is_some_and(|at| now < at + interval);
         if self.epoch <= self.assignment_epoch || wait {
             return;

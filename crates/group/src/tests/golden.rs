@@ -1,6 +1,8 @@
 //! The bytes of version 1 of what is saved: they stay what they are. `UPDATE_GOLDEN=1 cargo test -p group golden` writes the files of a
 //! new version; those of a released one are never written again.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use types::TopicId;
 
@@ -64,7 +66,7 @@ fn classic_groups_and_offsets_of_version_1_are_written_and_read_as_ever() {
     group.settle();
 
     let file = golden("classic.bin", &written(&group));
-    let loaded = Coordinator::load(prompt(), read(file), group.now).unwrap();
+    let loaded = Coordinator::load(prompt(), Arc::default(), read(file), group.now).unwrap();
     for name in [GROUP, "other", "left"] {
         assert_eq!(loaded.describe(name), group.coordinator.describe(name));
         assert_eq!(fetch_all(&loaded, name), fetch_all(&group.coordinator, name));
@@ -76,7 +78,7 @@ fn a_row_that_was_cut_or_changed_is_refused_or_read_but_never_more_than_that() {
     let mut group = Harness::new(prompt());
     group.new_group(2);
     group.commit(CommitRequest { group_id: "other".to_owned(), ..commit_as("", -1, "orders", 0, 5) }).unwrap().remove(0).unwrap();
-    let load = |key: Bytes, value: Bytes| Coordinator::load(prompt(), [Row { key, value: Some(value) }], group.now);
+    let load = |key: Bytes, value: Bytes| Coordinator::load(prompt(), Arc::default(), [Row { key, value: Some(value) }], group.now);
     for (key, value) in &group.saved {
         for end in 0..value.len() {
             assert!(load(key.clone(), value.slice(..end)).is_err(), "cut at {end}");

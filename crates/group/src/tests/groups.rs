@@ -1,5 +1,7 @@
 //! Groups seen from outside: listed, described, deleted.
 
+use std::sync::Arc;
+
 use super::harness::{GROUP, Harness, commit_as, join_as, prompt};
 use super::types;
 use crate::row::{Kind, Writer};
@@ -112,7 +114,7 @@ fn classic_row(generation: i32, members: &[(&str, &str)]) -> Row {
 #[test]
 fn rows_of_classic_groups_that_contradict_themselves_are_refused() {
     let now = Harness::new(prompt()).now;
-    let load = |row: Row| Coordinator::load(prompt(), [row], now).err();
+    let load = |row: Row| Coordinator::load(prompt(), Arc::default(), [row], now).err();
     assert_eq!(load(classic_row(1, &[("k1", "i1"), ("k2", "i2")])), None);
     for (generation, second, expected) in [
         (1, ("k1", "i2"), "a member, or its instance id, is in its group twice"),
@@ -131,6 +133,6 @@ fn rows_of_a_group_of_both_types_are_refused() {
     types::beat(&mut consumers, "a", 0).unwrap();
     let rows = consumers.saved.iter().map(|(key, value)| Row { key: key.clone(), value: Some(value.clone()) });
     let rows = rows.chain([classic_row(1, &[("k1", "i1")])]);
-    let error = Coordinator::load(prompt(), rows, consumers.now).err();
+    let error = Coordinator::load(prompt(), Arc::default(), rows, consumers.now).err();
     assert_eq!(error, Some(RowError::Damaged("a group is of both types")));
 }

@@ -1,6 +1,7 @@
 //! A driver that saves at once: every call's rows are durable before the next one, and time passes when a test says so.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use types::{Timestamp, TopicId};
@@ -178,7 +179,7 @@ impl Harness {
     /// A coordinator that another process loads from what is saved.
     pub(super) fn loaded(&self) -> Coordinator {
         let rows = self.saved.iter().map(|(key, value)| Row { key: key.clone(), value: Some(value.clone()) });
-        Coordinator::load(self.options.clone(), rows, self.now).unwrap()
+        Coordinator::load(self.options.clone(), Arc::default(), rows, self.now).unwrap()
     }
 
     /// The coordinator is lost with everybody who waits, and loaded again.

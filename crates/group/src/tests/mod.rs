@@ -3,6 +3,7 @@
 mod harness;
 
 mod both_protocols;
+mod configs;
 mod generations;
 mod golden;
 mod groups;

@@ -1,6 +1,7 @@
 //! Drives a group coordinator as the broker does, every call's rows durable before the next one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use group::{
@@ -42,7 +43,7 @@ fn options() -> Options {
 }
 
 fn load(saved: &BTreeMap<Bytes, Bytes>, now: Now) -> Result<Coordinator, RowError> {
-    Coordinator::load(options(), saved.iter().map(|(key, value)| Row { key: key.clone(), value: Some(value.clone()) }), now)
+    Coordinator::load(options(), Arc::default(), saved.iter().map(|(key, value)| Row { key: key.clone(), value: Some(value.clone()) }), now)
 }
 
 impl Driver {

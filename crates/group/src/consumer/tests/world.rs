@@ -10,7 +10,9 @@ use crate::consumer::{ConsumerGroup, ConsumerGroupLoader, Loaded, check_request}
 use crate::deadlines::Deadlines;
 use crate::effects::{Context, Effects};
 use crate::row::Kind;
-use crate::{ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatRequest, GroupError, Moment, Now, Options, Row, TopicInfo, Topics};
+use crate::{
+    ConsumerDescribed, ConsumerHeartbeat, ConsumerHeartbeatRequest, GroupConfigs, GroupError, Moment, Now, Options, Row, TopicInfo, Topics,
+};
 
 #[derive(Clone, Default)]
 pub(super) struct Names {
@@ -81,7 +83,8 @@ impl World {
     pub(super) fn call<T>(&mut self, call: impl FnOnce(&mut ConsumerGroup, &Names, &mut Context<'_>) -> T) -> T {
         let mut effects = Effects::default();
         let now = Now { moment: Moment(self.now), wall: Timestamp(self.now as i64) };
-        let mut context = Context { now, options: &self.options, timers: &mut self.timers, effects: &mut effects };
+        let groups = GroupConfigs::new();
+        let mut context = Context { now, options: &self.options, groups: &groups, timers: &mut self.timers, effects: &mut effects };
         let answer = call(&mut self.group, &self.topics, &mut context);
         self.save(effects.rows);
         answer
