@@ -11,8 +11,9 @@ use runtime::{Clock, Random, Shutdown, Tasks};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use types::{Revision, TopicId, TopicPartition};
+use types::{BrokerId, Revision, TopicId, TopicPartition};
 
+use crate::broker_config::Configuration;
 use crate::client_quota::ClientQuota;
 use crate::connection::Limits;
 use crate::coordinator::{CoordinatorDeps, Coordinators};
@@ -21,11 +22,11 @@ use crate::down_conversion::DownConversions;
 use crate::fetch_session::FetchSessions;
 use crate::group_lag::GroupLag;
 use crate::leadership::Leadership;
-use crate::listener::{Acceptor, BindError, BoundListener, ConnectionSlots};
+use crate::listener::{Acceptor, BindError, BoundListener, ConnectionLimits, ConnectionSlots};
 use crate::memory_budget::MemoryBudget;
 use crate::metrics::{BrokerMetrics, ConnectionMetrics, FetchSessionMetrics, TrafficMetrics, register_budgets};
-use crate::options::BrokerOptions;
 use crate::producer_ids::ProducerIds;
+use crate::settings::{InForce, Settings};
 use crate::topics::{ServedTopic, Topics};
 
 /// Within a frame without a byte, and for an unread answer while others wait for its memory.
@@ -47,8 +48,8 @@ pub struct Deps {
     pub random: Random,
     /// At least one.
     pub listeners: Vec<BoundListener>,
-    /// Plain options.
-    pub options: BrokerOptions,
+    /// What the broker goes by, and what of it may change.
+    pub configuration: Arc<dyn Configuration>,
     /// Where metrics are registered; each name at most once.
     pub registry: Registry,
     /// How much of `wal.max.bytes` is used, 0 to 1: producers are slowed before they are refused.
@@ -64,6 +65,9 @@ pub struct Deps {
 /// Why the broker could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error("{0}")]
+    Configuration(String),
     /// A listener's port.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -74,7 +78,8 @@ pub enum StartError {
 
 /// Everything that handlers share.
 pub struct Broker {
-    pub(crate) options: BrokerOptions,
+    pub(crate) id: BrokerId,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) metadata: Arc<dyn MetadataClient>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
@@ -98,19 +103,26 @@ pub struct Broker {
 impl Broker {
     /// Takes over the newest cluster image, listens and begins to accept. Nothing runs on when this fails.
     pub async fn start(deps: Deps) -> Result<BrokerHandle, StartError> {
-        let Deps { partitions, metadata, clock, random, listeners, options, registry, log_fill, flusher, began_to_lead, tasks } = deps;
+        let Deps { partitions, metadata, clock, random, listeners, configuration, registry, log_fill, flusher, began_to_lead, tasks } =
+            deps;
+        let images = metadata.image();
+        let first_image = images.borrow().clone();
+        let settings = Arc::new(Settings::new(configuration, &first_image).map_err(StartError::Configuration)?);
+        let options = settings.in_force();
         let connections = ConnectionMetrics::new(&registry)?;
         let (requests, answers) = (MemoryBudget::new(options.request_memory_bytes), MemoryBudget::new(options.answer_memory_bytes));
         register_budgets(&registry, &requests, &answers)?;
-        let topics = Arc::new(Topics::new(options.topic_defaults.clone(), TrafficMetrics::new(&registry)?));
+        let topics = Arc::new(Topics::new(Arc::clone(&settings), TrafficMetrics::new(&registry)?));
         let leadership = Arc::new(Leadership::new(options.id, Arc::clone(&partitions), Arc::clone(&topics), began_to_lead));
         let fetch_sessions = FetchSessions::new(options.fetch_session_slots, random.fork(), FetchSessionMetrics::new(&registry)?);
-        let slots = ConnectionSlots::new(options.max_connections, options.max_connections_per_ip);
+        let asked = Arc::clone(&settings);
+        let slots = ConnectionSlots::new(move || {
+            let options = asked.in_force();
+            ConnectionLimits { total: options.max_connections, per_ip: options.max_connections_per_ip }
+        });
         let limits = Limits { largest_frame: options.request_max_bytes, idle: options.max_idle, stall: STALL, drain: DRAIN };
 
         let listening = listeners.into_iter().map(BoundListener::listen).collect::<Result<Vec<_>, _>>()?;
-        let images = metadata.image();
-        let first_image = images.borrow().clone();
         leadership.begin(&first_image);
         let following = Shutdown::new();
         let follow = Arc::clone(&leadership).follow(Arc::clone(&metadata), first_image, following.child());
@@ -120,7 +132,7 @@ impl Broker {
         let group_lag = GroupLag::register(&registry)?;
         let coordinators = CoordinatorDeps {
             id: options.id,
-            options: options.groups.clone(),
+            settings: Arc::clone(&settings),
             metadata: Arc::clone(&metadata),
             clock: Arc::clone(&clock),
             random: random.fork(),
@@ -138,8 +150,8 @@ impl Broker {
             producer_ids: ProducerIds::new(),
             coordinators,
             fetch_sessions,
-            producer_quota: ClientQuota::new(options.producer_bytes_per_second),
-            consumer_quota: ClientQuota::new(options.consumer_bytes_per_second),
+            producer_quota: quota(&settings, |options| options.producer_bytes_per_second),
+            consumer_quota: quota(&settings, |options| options.consumer_bytes_per_second),
             answers,
             conversions: DownConversions::new(),
             metrics,
@@ -148,7 +160,8 @@ impl Broker {
             images,
             flusher,
             log_fill,
-            options,
+            id: options.id,
+            settings,
         });
         let stopping = Shutdown::new();
         let (stop_by, deadline) = watch::channel(None);
@@ -167,6 +180,11 @@ impl Broker {
             acceptors.spawn(acceptor.accept(socket, deadline.clone()));
         }
         Ok(BrokerHandle { stopping, following, stop_by, acceptors })
+    }
+
+    /// What the broker goes by now.
+    pub(crate) fn options(&self) -> Arc<InForce> {
+        self.settings.in_force()
     }
 
     /// The newest cluster image known here.
@@ -212,6 +230,12 @@ impl Broker {
             _ => Ok(()),
         }
     }
+}
+
+/// A quota whose rate is that of the options in force.
+fn quota(settings: &Arc<Settings>, rate: fn(&InForce) -> u64) -> ClientQuota {
+    let settings = Arc::clone(settings);
+    ClientQuota::new(move || rate(&settings.in_force()))
 }
 
 /// A running broker.

@@ -25,7 +25,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One direction's limit, the same for every client id. Clients without an id share one account, as in Kafka.
 pub(crate) struct ClientQuota {
-    bytes_per_second: Option<NonZeroU64>,
+    bytes_per_second: Box<dyn Fn() -> u64 + Send + Sync>,
     accounts: Mutex<Accounts>,
 }
 
@@ -44,14 +44,18 @@ struct Account {
 }
 
 impl ClientQuota {
-    /// Bytes per second and client id; 0 for no limit.
-    pub(crate) fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second: NonZeroU64::new(bytes_per_second), accounts: Mutex::default() }
+    /// Bytes per second and client id, 0 for no limit; asked for whenever something is counted, as it may change.
+    pub(crate) fn new(bytes_per_second: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { bytes_per_second: Box::new(bytes_per_second), accounts: Mutex::default() }
+    }
+
+    fn rate(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new((self.bytes_per_second)())
     }
 
     /// Counts `bytes` and returns the pause after them.
     pub(crate) fn charge(&self, client: Option<&str>, bytes: usize, now: Duration) -> Duration {
-        let Some(rate) = self.bytes_per_second else { return Duration::ZERO };
+        let Some(rate) = self.rate() else { return Duration::ZERO };
         let cost = Duration::try_from_secs_f64(bytes as f64 / rate.get() as f64).unwrap_or(Duration::MAX);
         let mut accounts = self.accounts.lock();
         let account = accounts.open(client.unwrap_or_default(), now);
@@ -61,7 +65,7 @@ impl ClientQuota {
 
     /// The pause that is left of what was counted before.
     pub(crate) fn pause(&self, client: Option<&str>, now: Duration) -> Duration {
-        if self.bytes_per_second.is_none() {
+        if self.rate().is_none() {
             return Duration::ZERO;
         }
         self.accounts.lock().find(client.unwrap_or_default()).pause(now)
@@ -69,7 +73,7 @@ impl ClientQuota {
 
     /// Most that one answer should hold, as in Kafka: an answer of more than the burst is a pause by itself.
     pub(crate) fn most_at_once(&self) -> usize {
-        let bytes = self.bytes_per_second.map(|rate| rate.get().saturating_mul(BURST.as_secs()));
+        let bytes = self.rate().map(|rate| rate.get().saturating_mul(BURST.as_secs()));
         bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
     }
 }
@@ -120,7 +124,7 @@ mod tests {
     const ME: Option<&str> = Some("me");
 
     fn quota() -> ClientQuota {
-        ClientQuota::new(RATE as u64)
+        ClientQuota::new(|| RATE as u64)
     }
 
     #[test]
@@ -162,11 +166,11 @@ mod tests {
 
     #[test]
     fn without_a_rate_nobody_pauses_and_nothing_is_kept() {
-        let quota = ClientQuota::new(0);
+        let quota = ClientQuota::new(|| 0);
         assert_eq!(quota.charge(ME, usize::MAX, SECOND), Duration::ZERO);
         assert_eq!((quota.pause(ME, SECOND), quota.most_at_once()), (Duration::ZERO, usize::MAX));
         assert!(quota.accounts.lock().by_client.is_empty());
-        let fastest = ClientQuota::new(u64::MAX);
+        let fastest = ClientQuota::new(|| u64::MAX);
         assert_eq!((fastest.charge(ME, usize::MAX, SECOND), fastest.most_at_once()), (Duration::ZERO, usize::MAX));
     }
 

@@ -1,90 +1,162 @@
-//! Changes of a topic's configs: what two APIs of Kafka do to them, checked as a whole and written if nobody was faster.
+//! Changes of configs: what two APIs of Kafka do to those of a topic, of brokers or of a group, checked as a whole and written if nobody
+//! was faster.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use metadata_api::{AlterTopicConfigs, MetadataError, TopicImage};
+use metadata_api::{AlterResourceConfigs, AlterTopicConfigs, MetadataError, TopicImage};
 use protocol::{ErrorCode, StrBytes};
 use tokio::time::Instant;
 use types::Revision;
 
 use crate::broker::Broker;
+use crate::broker_config::BrokerConfigError;
 use crate::config_resource::{ConfigResource, resource_type};
+use crate::group_config;
 use crate::handlers::refusal::{Refusal, outcome};
 use crate::session::RequestContext;
-use crate::topic_config::{self, TopicConfig};
+use crate::topic_config;
 
 /// How long a change waits to see that of somebody who was faster.
 const WAIT: Duration = Duration::from_secs(5);
 /// How long an answer waits, in milliseconds, until this broker acts on what it says; the request does not say.
 const APPLY_MS: i32 = 5_000;
 
-/// A topic's configs that are set.
+/// A resource's configs that are set.
 pub(crate) type Configs = BTreeMap<String, String>;
 
-/// Changes the configs of one resource to what `change` makes of them, which sets `keys`. The answer is the revision to wait for.
+/// Changes the configs of one resource to what `change` makes of them. The answer is the revision to wait for.
 ///
 /// # Errors
-/// Whatever `change` refuses; a resource that is not there; a broker's configs, which are fixed while it runs.
+/// Whatever `change` refuses; a resource that is not there or has no configs; names, values and sets of values that cannot be.
 pub(crate) async fn change(
     broker: &Broker,
     kind: i8,
     name: &StrBytes,
-    keys: &[&str],
     validate_only: bool,
-    change: impl Fn(&Configs) -> Result<Configs, Refusal>,
+    change: impl Fn(&ConfigResource, &Configs) -> Result<Configs, Refusal>,
 ) -> Result<Revision, Refusal> {
-    if kind == resource_type::TOPIC && name.is_empty() {
-        return Err(Refusal::new(ErrorCode::InvalidRequest, "Default topic resources are not allowed."));
+    match kind {
+        resource_type::TOPIC if name.is_empty() => {
+            return Err(Refusal::new(ErrorCode::InvalidRequest, "Default topic resources are not allowed."));
+        }
+        resource_type::GROUP if name.is_empty() => {
+            return Err(Refusal::new(ErrorCode::InvalidRequest, "Default group resources are not allowed."));
+        }
+        _ => {}
     }
     let mut images = broker.metadata.image();
     images.mark_unchanged();
     let deadline = Instant::now() + WAIT;
     loop {
-        let topic = match ConfigResource::find(broker, kind, name)? {
-            ConfigResource::Topic(topic) => topic,
-            // Nothing is set there, so nothing is left to remove: reassignments clear their throttles that way.
-            ConfigResource::Broker | ConfigResource::AllBrokers if keys.is_empty() => return Ok(Revision::default()),
-            ConfigResource::Broker | ConfigResource::AllBrokers => {
-                let message = format!("Cannot update these configs dynamically: [{}]", keys.join(", "));
-                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
-            }
-        };
-        let configs = change(&topic.configs)?;
-        check(broker, &topic, &configs)?;
-        if validate_only || configs == topic.configs {
+        let resource = ConfigResource::find(broker, kind, name)?;
+        let (current, expected) = set_on(broker, &resource);
+        let configs = check(broker, &resource, &current, change(&resource, &current)?)?;
+        if validate_only || configs == current {
             return Ok(Revision::default());
         }
-        let request = AlterTopicConfigs { topic: topic.id, expected: topic.config_revision, configs };
-        match broker.metadata.alter_topic_configs(request).await {
+        let altered = match resource {
+            ConfigResource::Topic(topic) => {
+                broker.metadata.alter_topic_configs(AlterTopicConfigs { topic: topic.id, expected, configs }).await
+            }
+            ConfigResource::Broker(resource) | ConfigResource::Group(resource) => {
+                broker.metadata.alter_resource_configs(AlterResourceConfigs { resource, expected, configs }).await
+            }
+        };
+        match altered {
             // Somebody else was faster: the change is made again, of what they left.
-            Err(conflict @ MetadataError::ConfigConflict { .. }) => match tokio::time::timeout_at(deadline, images.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Err(conflict.into()),
-            },
+            Err(conflict @ (MetadataError::ConfigConflict { .. } | MetadataError::ResourceConfigConflict { .. })) => {
+                match tokio::time::timeout_at(deadline, images.changed()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) | Err(_) => return Err(conflict.into()),
+                }
+            }
             altered => return Ok(altered?),
         }
     }
 }
 
-/// Checks the set as a whole, names first.
-fn check(broker: &Broker, topic: &TopicImage, configs: &Configs) -> Result<(), Refusal> {
-    for (name, value) in configs {
-        // What is set already was let in by this or a newer broker.
-        if topic.configs.get(name) != Some(value) {
-            topic_config::check(name, Some(value))?;
+/// What is set on the resource, and the revision of its last change.
+fn set_on(broker: &Broker, resource: &ConfigResource) -> (Configs, Revision) {
+    match resource {
+        ConfigResource::Topic(topic) => (topic.configs.clone(), topic.config_revision),
+        ConfigResource::Broker(resource) | ConfigResource::Group(resource) => {
+            broker.image().configs.get(resource).map(|set| (set.configs.clone(), set.revision)).unwrap_or_default()
         }
     }
+}
+
+/// Checks what shall be set in place of `current`, names first, and gives it as it is to be kept. What is set already was let in by this
+/// or another version.
+fn check(broker: &Broker, resource: &ConfigResource, current: &Configs, configs: Configs) -> Result<Configs, Refusal> {
+    let changed = configs.iter().filter(|(name, value)| current.get(*name) != Some(*value));
+    match resource {
+        ConfigResource::Topic(topic) => {
+            for (name, value) in changed {
+                topic_config::check(name, Some(value))?;
+            }
+            check_topic(broker, topic, &configs)?;
+            Ok(configs)
+        }
+        ConfigResource::Broker(resource) => check_broker(broker, resource, changed.collect(), &configs),
+        ConfigResource::Group(_) => {
+            group_config::check(&configs, &broker.options().groups.0)?;
+            Ok(configs)
+        }
+    }
+}
+
+/// Checks a topic's configs as a whole.
+fn check_topic(broker: &Broker, topic: &TopicImage, configs: &Configs) -> Result<(), Refusal> {
     topic_config::check_together(configs)?;
-    let durability = TopicConfig::new(&broker.options.topic_defaults, configs).durability();
+    let durability = broker.options().topic(configs).durability();
     match topic.partitions.first() {
         Some(partition) if partition.durability != durability => {
             let message = format!("durability is fixed when a topic is created; this topic's is {}", partition.durability);
             Err(Refusal::new(ErrorCode::InvalidConfig, message))
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks those of a broker's configs that are new, and then whether this broker can go by the whole.
+fn check_broker(
+    broker: &Broker,
+    resource: &metadata_api::ConfigResource,
+    changed: Vec<(&String, &String)>,
+    configs: &Configs,
+) -> Result<Configs, Refusal> {
+    let configuration = &broker.settings.configuration;
+    let (mut plain, mut read_only, mut other) = (configs.clone(), Vec::new(), None);
+    for (name, value) in changed {
+        match configuration.check(name, value) {
+            Ok(value) => drop(plain.insert(name.clone(), value)),
+            Err(BrokerConfigError::ReadOnly { name }) => read_only.push(name),
+            Err(error) => drop(other.get_or_insert(error)),
+        }
+    }
+    if !read_only.is_empty() {
+        return Err(BrokerConfigError::ReadOnly { name: read_only.join(", ") }.into());
+    }
+    if let Some(error) = other {
+        return Err(error.into());
+    }
+    let mut running = broker.options().running.clone();
+    match resource {
+        metadata_api::ConfigResource::AllBrokers => running.all.clone_from(&plain),
+        metadata_api::ConfigResource::Broker(_) | metadata_api::ConfigResource::Group(_) => running.own.clone_from(&plain),
+    }
+    configuration.options(&running.merged()).map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why))?;
+    Ok(plain)
+}
+
+/// The key that a request means by `name`.
+pub(crate) fn key(broker: &Broker, resource: &ConfigResource, name: &str) -> String {
+    match resource {
+        ConfigResource::Broker(_) => broker.settings.configuration.key(name).to_owned(),
+        ConfigResource::Topic(_) | ConfigResource::Group(_) => name.to_owned(),
     }
 }
 

@@ -18,18 +18,19 @@ pub(crate) mod resource_type {
     pub(crate) const GROUP: i8 = 32;
 }
 
-/// A resource that a request names and that exists.
+/// A resource that a request names and that may have configs.
 pub(crate) enum ConfigResource {
     Topic(Arc<TopicImage>),
-    /// This broker.
-    Broker,
-    /// What all brokers have in common; nothing can be set there.
-    AllBrokers,
+    /// This broker, or what all brokers have in common.
+    Broker(metadata_api::ConfigResource),
+    /// A group, whether there is one or not.
+    Group(metadata_api::ConfigResource),
 }
 
 impl ConfigResource {
     /// Finds the resource, or says why not in Kafka's words.
     pub(crate) fn find(broker: &Broker, kind: i8, name: &StrBytes) -> Result<Self, Refusal> {
+        let invalid = |message: String| Err(Refusal::new(ErrorCode::InvalidRequest, message));
         match kind {
             resource_type::TOPIC => {
                 check_name(name).map_err(|message| Refusal::new(ErrorCode::InvalidTopicException, message))?;
@@ -39,24 +40,19 @@ impl ConfigResource {
                     .ok_or_else(|| Refusal::new(ErrorCode::UnknownTopicOrPartition, format!("The topic '{}' does not exist.", &**name)))?;
                 Ok(Self::Topic(Arc::clone(topic)))
             }
-            resource_type::BROKER if name.is_empty() => Ok(Self::AllBrokers),
+            resource_type::BROKER if name.is_empty() => Ok(Self::Broker(metadata_api::ConfigResource::AllBrokers)),
             resource_type::BROKER => match name.parse::<i32>() {
-                Ok(id) if id == broker.options.id.0 => Ok(Self::Broker),
-                Ok(_) => {
-                    let (here, asked) = (broker.options.id, &**name);
-                    let message = format!("Unexpected broker id, expected {here} or empty string, but received {asked}");
-                    Err(Refusal::new(ErrorCode::InvalidRequest, message))
-                }
-                Err(_) => Err(Refusal::new(ErrorCode::InvalidRequest, format!("Broker id must be an integer, but it is: {}", &**name))),
+                Ok(id) if id == broker.id.0 => Ok(Self::Broker(metadata_api::ConfigResource::Broker(broker.id))),
+                Ok(_) => invalid(format!("Unexpected broker id, expected {} or empty string, but received {}", broker.id, &**name)),
+                Err(_) => invalid(format!("Broker id must be an integer, but it is: {}", &**name)),
             },
-            resource_type::BROKER_LOGGER => Err(Refusal::new(
-                ErrorCode::InvalidRequest,
-                "Loggers have no configs of their own: set log.level and start the broker again.",
-            )),
-            resource_type::CLIENT_METRICS | resource_type::GROUP => {
-                Err(Refusal::new(ErrorCode::InvalidRequest, "Groups and client metrics have no configs of their own here."))
+            resource_type::BROKER_LOGGER => {
+                invalid("Loggers have no configs of their own: set log.level and start the broker again.".to_owned())
             }
-            kind => Err(Refusal::new(ErrorCode::InvalidRequest, format!("Unsupported resource type: {kind}"))),
+            resource_type::CLIENT_METRICS => invalid("Client metrics have no configs of their own here.".to_owned()),
+            resource_type::GROUP if name.is_empty() => invalid("Group name must not be empty".to_owned()),
+            resource_type::GROUP => Ok(Self::Group(metadata_api::ConfigResource::Group(name.to_string()))),
+            kind => invalid(format!("Unsupported resource type: {kind}")),
         }
     }
 }

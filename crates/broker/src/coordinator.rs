@@ -25,6 +25,7 @@ use types::{BrokerId, COORDINATOR_SLOTS, CoordinatorKind, CoordinatorSlot};
 use self::call::{Asked, Command, Reply};
 use self::slot::Slot;
 use crate::metrics::GroupMetrics;
+use crate::settings::Settings;
 
 /// Calls that may lie in a slot's queue; whoever comes then waits for room.
 const QUEUE: usize = 1024;
@@ -54,7 +55,7 @@ pub(crate) enum CoordinatorError {
 /// What the tasks of all slots share.
 pub(super) struct Shared {
     id: BrokerId,
-    options: group::Options,
+    settings: Arc<Settings>,
     metadata: Arc<dyn MetadataClient>,
     images: watch::Receiver<Arc<ClusterImage>>,
     clock: Arc<dyn Clock>,
@@ -79,9 +80,9 @@ pub(crate) struct Coordinators {
 impl Coordinators {
     /// Starts the slots' tasks, which run until the shutdown; none is loaded yet.
     pub(crate) fn start(deps: CoordinatorDeps, tasks: &Tasks, shutdown: &Shutdown) -> Arc<Self> {
-        let CoordinatorDeps { id, options, metadata, clock, random, metrics } = deps;
+        let CoordinatorDeps { id, settings, metadata, clock, random, metrics } = deps;
         let images = metadata.image();
-        let shared = Arc::new(Shared { id, options, metadata, images: images.clone(), clock, random, metrics });
+        let shared = Arc::new(Shared { id, settings, metadata, images: images.clone(), clock, random, metrics });
         let slots = CoordinatorSlot::all(CoordinatorKind::Group).map(|slot| {
             let (commands, queue) = mpsc::channel(QUEUE);
             let is_loaded = Arc::new(AtomicBool::new(false));
@@ -202,7 +203,7 @@ impl Coordinators {
 /// What [`Coordinators`] work with.
 pub(crate) struct CoordinatorDeps {
     pub(crate) id: BrokerId,
-    pub(crate) options: group::Options,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) metadata: Arc<dyn MetadataClient>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,

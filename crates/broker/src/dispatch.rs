@@ -61,7 +61,7 @@ impl Service for Dispatch {
             Stage::Authenticated(_) if api == ApiKey::Produce && session.has_spoken => usize::MAX,
             Stage::Authenticated(_) => MAX_OTHER_REQUEST,
         };
-        Ok(limit.min(self.0.options.request_max_bytes))
+        Ok(limit.min(self.0.options().request_max_bytes))
     }
 
     fn call(&self, session: &mut Session, frame: Bytes, hurry: Hurry) -> Begun {

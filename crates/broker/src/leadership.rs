@@ -100,7 +100,7 @@ impl Leadership {
     /// Answers the partitions whose state has to be asked for.
     fn apply(&self, previous: &ClusterImage, image: &ClusterImage, new_ones_are_empty: bool) -> Vec<TopicPartition> {
         let mut unknown = Vec::new();
-        self.topics.follow(image);
+        let all = self.topics.follow(image);
         for (id, topic) in &previous.topics {
             if !image.topics.contains_key(id) {
                 for index in indexes(topic) {
@@ -110,7 +110,7 @@ impl Leadership {
         }
         for (id, topic) in &image.topics {
             let before = previous.topics.get(id);
-            if before.is_none_or(|before| !Arc::ptr_eq(before, topic)) {
+            if all || before.is_none_or(|before| !Arc::ptr_eq(before, topic)) {
                 self.apply_topic(before.map(|topic| &**topic), topic, new_ones_are_empty, &mut unknown);
             }
         }

@@ -36,14 +36,18 @@ mod group_lag;
 mod leadership;
 mod topics;
 
+mod broker_config;
 mod config_change;
 mod config_resource;
+mod group_config;
+mod settings;
 pub mod topic_config;
 
 mod error_code;
 mod metrics;
 
 pub use broker::{Broker, BrokerHandle, Deps, StartError};
+pub use broker_config::{BrokerConfigError, Configuration};
 pub use group::{AssignorName, MigrationPolicy, Options as GroupOptions};
 pub use listener::{BindError, BoundListener};
 pub use options::{BrokerConfig, BrokerOptions, ListenerOptions};

@@ -103,9 +103,15 @@ impl Limit {
 
 /// How many connections there may be, over all listeners.
 pub(crate) struct ConnectionSlots {
-    total_limit: usize,
-    per_ip_limit: usize,
+    limits: Box<dyn Fn() -> ConnectionLimits + Send + Sync>,
     taken: Mutex<Taken>,
+}
+
+/// Connections at once.
+#[derive(Clone, Copy)]
+pub(crate) struct ConnectionLimits {
+    pub(crate) total: usize,
+    pub(crate) per_ip: usize,
 }
 
 #[derive(Default)]
@@ -121,18 +127,20 @@ pub(crate) struct Slot {
 }
 
 impl ConnectionSlots {
-    pub(crate) fn new(total_limit: usize, per_ip_limit: usize) -> Arc<Self> {
-        Arc::new(Self { total_limit, per_ip_limit, taken: Mutex::default() })
+    /// The limits are asked for whenever a connection comes, as they may change.
+    pub(crate) fn new(limits: impl Fn() -> ConnectionLimits + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { limits: Box::new(limits), taken: Mutex::default() })
     }
 
     /// A place for a connection from `ip`, or the limit that leaves it none.
     pub(crate) fn take(self: &Arc<Self>, ip: IpAddr) -> Result<Slot, Limit> {
+        let limits = (self.limits)();
         let mut taken = self.taken.lock();
         let of_ip = taken.per_ip.get(&ip).copied().unwrap_or(0);
-        if self.total_limit <= taken.total {
+        if limits.total <= taken.total {
             return Err(Limit::Total);
         }
-        if self.per_ip_limit <= of_ip {
+        if limits.per_ip <= of_ip {
             return Err(Limit::PerIp);
         }
         taken.total += 1;
@@ -252,7 +260,7 @@ mod tests {
 
     #[test]
     fn slots_are_limited_in_all_and_per_address_and_come_back() {
-        let slots = ConnectionSlots::new(3, 2);
+        let slots = ConnectionSlots::new(|| ConnectionLimits { total: 3, per_ip: 2 });
         let (first, second) = (IpAddr::from(Ipv4Addr::new(10, 0, 0, 1)), IpAddr::from(Ipv4Addr::new(10, 0, 0, 2)));
         let kept = [slots.take(first), slots.take(first)];
         assert!(kept.iter().all(Result::is_ok));

@@ -34,6 +34,8 @@ pub struct BrokerConfig {
     pub source: Source,
     /// Of its values.
     pub config_type: ConfigType,
+    /// Whether only a start reads it.
+    pub read_only: bool,
     /// What it does, in a sentence.
     pub doc: String,
 }

@@ -1,10 +1,13 @@
 //! Topic configs: the one table of their names, kinds, defaults and meanings (Kafka 4.3's `TopicConfig`, and `durability`), checked
 //! when a topic is created and resolved against the broker's defaults when it is served.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use records::TimestampType;
 use types::Durability;
+
+use crate::broker_config::Running;
 
 /// What a topic has where it does not say otherwise: the broker's own configuration.
 #[derive(Clone, PartialEq, Debug)]
@@ -184,10 +187,16 @@ pub enum TopicConfigError {
 pub enum Source {
     /// Set on the topic.
     Topic = 1,
-    /// The broker's configuration.
+    /// Set on the broker while it runs.
+    DynamicBroker = 2,
+    /// Set on all brokers while they run.
+    DynamicDefaultBroker = 3,
+    /// The configuration that the broker was started with.
     Broker = 4,
     /// Built in.
     Default = 5,
+    /// Set on the group.
+    Group = 8,
 }
 
 /// Kafka's type of a config (`ConfigEntry.ConfigType`), with its code.
@@ -273,11 +282,20 @@ pub fn broker_synonym(name: &str) -> Option<&'static str> {
     })
 }
 
+/// The broker's key of this unit that may be set while it runs, as it is kept.
+fn running_key(name: &str) -> Option<&'static str> {
+    match name {
+        "message.timestamp.type" => Some("message.timestamp.type"),
+        "retention.ms" => Some("log.retention.ms"),
+        name => broker_synonym(name),
+    }
+}
+
 /// A value that would be in force if stronger ones were not.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Synonym {
     /// The key that gives it.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its value as text.
     pub value: String,
     /// Who says so.
@@ -288,7 +306,7 @@ pub struct Synonym {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EffectiveValue {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its value as text.
     pub value: String,
     /// Who said so.
@@ -339,8 +357,8 @@ fn is_replica(item: &str) -> bool {
     item.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
 }
 
-/// Kinds of single values.
-fn check_kind(kind: Kind, value: &str) -> Result<(), String> {
+/// Checks a single value, of a kind that is no list.
+pub(crate) fn check_kind(kind: Kind, value: &str) -> Result<(), String> {
     let text = value.trim();
     match kind {
         Kind::Int(min, max) => check_whole(text.parse::<i32>().map(i64::from).map_err(|_| "INT"), min, max),
@@ -380,12 +398,19 @@ fn check_whole(number: Result<i64, &str>, min: i64, max: i64) -> Result<(), Stri
 pub struct TopicConfig<'a> {
     defaults: &'a TopicDefaults,
     set: &'a BTreeMap<String, String>,
+    /// Of what the defaults are made: what the broker was started with, and what was set on it since.
+    made_of: Option<(&'a TopicDefaults, &'a Running)>,
 }
 
 impl<'a> TopicConfig<'a> {
     /// `set` has passed [`check`].
     pub fn new(defaults: &'a TopicDefaults, set: &'a BTreeMap<String, String>) -> Self {
-        Self { defaults, set }
+        Self { defaults, set, made_of: None }
+    }
+
+    /// The defaults are `started_with` and, over it, what of `running` concerns topics: the values' sources tell one from the other.
+    pub(crate) fn over(self, started_with: &'a TopicDefaults, running: &'a Running) -> Self {
+        Self { made_of: Some((started_with, running)), ..self }
     }
 
     fn number(&self, name: &str, default: i64) -> i64 {
@@ -444,19 +469,23 @@ impl<'a> TopicConfig<'a> {
     fn effective_value(&self, key: &TopicConfigKey) -> EffectiveValue {
         let built_in = TopicDefaults::default();
         let of = |defaults: &TopicDefaults| broker_value(defaults, key.name).unwrap_or_else(|| key.default.to_owned());
-        let (broker, default) = (of(self.defaults), of(&built_in));
+        let (broker, default) = (of(self.made_of.map_or(self.defaults, |(started_with, _)| started_with)), of(&built_in));
         let mut given = Vec::new();
         if let Some(value) = self.set.get(key.name) {
             given.push((Some(key.name), key.kind.shown(value), Source::Topic));
         }
         let synonym = broker_synonym(key.name);
+        if let (Some((_, running)), Some(broker_key)) = (self.made_of, running_key(key.name)) {
+            let shown = synonym.or(Some(broker_key));
+            given.extend(running.given(broker_key).map(|(value, source)| (shown, key.kind.shown(value), source)));
+        }
         if broker != default {
             given.push((synonym, broker, Source::Broker));
         }
         given.push((synonym, default, Source::Default));
         let (_, value, source) = given[0].clone();
-        let synonyms = given.into_iter().filter_map(|(name, value, source)| Some(Synonym { name: name?, value, source }));
-        EffectiveValue { name: key.name, value, source, synonyms: synonyms.collect() }
+        let synonyms = given.into_iter().filter_map(|(name, value, source)| Some(Synonym { name: name?.into(), value, source }));
+        EffectiveValue { name: key.name.into(), value, source, synonyms: synonyms.collect() }
     }
 }
 
@@ -497,7 +526,7 @@ mod tests {
         assert!(TOPIC_CONFIGS.is_sorted_by(|a, b| a.name < b.name));
         let (defaults, set) = (TopicDefaults::default(), BTreeMap::new());
         for value in TopicConfig::new(&defaults, &set).effective() {
-            check(value.name, Some(&value.value)).unwrap();
+            check(&value.name, Some(&value.value)).unwrap();
             assert_eq!(value.source, Source::Default, "{}", value.name);
         }
     }
@@ -577,7 +606,8 @@ mod tests {
         let set = BTreeMap::from([("max.message.bytes".to_owned(), "77".to_owned()), ("durability".to_owned(), "object".to_owned())]);
         let config = TopicConfig::new(&defaults, &set);
         assert_eq!((config.max_message_bytes(), config.durability()), (77, Durability::Object));
-        let sources: BTreeMap<_, _> = config.effective().into_iter().map(|value| (value.name, (value.value, value.source))).collect();
+        let sources: BTreeMap<_, _> =
+            config.effective().into_iter().map(|value| (value.name.into_owned(), (value.value, value.source))).collect();
         assert_eq!(sources["max.message.bytes"], ("77".to_owned(), Source::Topic));
         assert_eq!(sources["retention.ms"], ("1000".to_owned(), Source::Broker));
         assert_eq!(sources["segment.ms"], ("604800000".to_owned(), Source::Default));
@@ -590,7 +620,7 @@ mod tests {
         let effective = TopicConfig::new(&defaults, &set).effective();
         let synonyms = |name: &str| {
             let value = effective.iter().find(|value| value.name == name).unwrap();
-            value.synonyms.iter().map(|synonym| (synonym.name, &*synonym.value, synonym.source)).collect::<Vec<_>>()
+            value.synonyms.iter().map(|synonym| (&*synonym.name, &*synonym.value, synonym.source)).collect::<Vec<_>>()
         };
         assert_eq!(
             synonyms("max.message.bytes"),

@@ -10,7 +10,7 @@ use records::TimestampType;
 use types::TopicId;
 
 use crate::metrics::{TopicMetrics, TrafficMetrics};
-use crate::topic_config::{TopicConfig, TopicDefaults};
+use crate::settings::Settings;
 
 /// One topic as it is served.
 pub(crate) struct ServedTopic {
@@ -32,22 +32,24 @@ impl ServedTopic {
 
 /// All topics of the cluster, by id.
 pub(crate) struct Topics {
-    defaults: TopicDefaults,
+    settings: Arc<Settings>,
     traffic: TrafficMetrics,
     served: RwLock<HashMap<TopicId, Arc<ServedTopic>>>,
 }
 
 impl Topics {
-    pub(crate) fn new(defaults: TopicDefaults, traffic: TrafficMetrics) -> Self {
-        Self { defaults, traffic, served: RwLock::default() }
+    pub(crate) fn new(settings: Arc<Settings>, traffic: TrafficMetrics) -> Self {
+        Self { settings, traffic, served: RwLock::default() }
     }
 
     pub(crate) fn get(&self, id: TopicId) -> Option<Arc<ServedTopic>> {
         self.served.read().get(&id).cloned()
     }
 
-    /// Takes over what changed; topics that did not are the same pointers in both images.
-    pub(crate) fn follow(&self, image: &ClusterImage) {
+    /// Takes over what changed; topics that did not are the same pointers in both images. Answers whether every topic may have changed,
+    /// because the broker's configs did.
+    pub(crate) fn follow(&self, image: &ClusterImage) -> bool {
+        let all = self.settings.follow(image);
         let mut served = self.served.write();
         served.retain(|id, topic| {
             let stays = image.topics.contains_key(id);
@@ -57,14 +59,16 @@ impl Topics {
             stays
         });
         for (id, topic) in &image.topics {
-            if served.get(id).is_none_or(|known| !Arc::ptr_eq(&known.image, topic)) {
+            if all || served.get(id).is_none_or(|known| !Arc::ptr_eq(&known.image, topic)) {
                 served.insert(*id, Arc::new(self.resolve(topic)));
             }
         }
+        all
     }
 
     fn resolve(&self, topic: &Arc<TopicImage>) -> ServedTopic {
-        let config = TopicConfig::new(&self.defaults, &topic.configs);
+        let options = self.settings.in_force();
+        let config = options.topic(&topic.configs);
         ServedTopic {
             image: topic.clone(),
             max_message_bytes: config.max_message_bytes(),

@@ -55,7 +55,7 @@ enum Command {
     Where(commands::where_is::Arguments),
     /// Ask a running broker how it is; status 0 if it is ready
     Health(commands::health::Arguments),
-    /// List every configuration key, or check a configuration
+    /// List every configuration key, check a configuration, or change that of running brokers and of groups
     #[command(subcommand)]
     Config(commands::config::Command),
     /// Print a completion script for a shell
@@ -186,7 +186,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             let (config, warnings) = settings.resolve()?;
             serve::run(config, warnings)
         }
-        Command::Config(command) => commands::forgive_closed_pipe(commands::config::run(command)),
+        Command::Config(command) => commands::block_on(commands::config::run(command)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut CommandLine::command(), "siltstone", &mut std::io::stdout());
             Ok(())

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use types::{BrokerId, ClusterId, Durability, Lsn};
 use wal::{RocksDbWal, WriteAheadLog};
 
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, StartedWith};
 use crate::data_dir::DataDir;
 use crate::health::{Health, Part};
 use crate::http::{self, Sources};
@@ -181,8 +181,7 @@ impl Running {
             epoch: registration.epoch,
             limits: Limits { producer_expiration: config.topics.producer_id_expiration, ..Limits::default() },
         });
-        let topic_defaults = topic_defaults(config);
-        recovery::replay(&partitions, metadata.as_ref(), log.as_ref(), &registration, &topic_defaults).await?;
+        recovery::replay(&partitions, metadata.as_ref(), log.as_ref(), &registration, &topic_defaults(config)).await?;
         drop(runtime::spawn("partitions", Arc::clone(&partitions).run()));
 
         let offload = Offload::new(
@@ -219,7 +218,7 @@ impl Running {
             clock: Arc::clone(&clock),
             random: random.fork(),
             listeners,
-            options: broker_options(config, topic_defaults),
+            configuration: Arc::new(StartedWith::new(config, broker_options)),
             registry: metrics.registry(),
             log_fill: Arc::new(move || fill_of.usage().bytes as f64 / max_bytes),
             flusher: Arc::new(FlushOffload(handle.clone())),
@@ -367,7 +366,7 @@ fn topic_defaults(config: &Config) -> TopicDefaults {
     }
 }
 
-fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> BrokerOptions {
+pub(crate) fn broker_options(config: &Config) -> BrokerOptions {
     let (topics, requests) = (&config.topics, &config.requests);
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     BrokerOptions {
@@ -376,7 +375,7 @@ fn broker_options(config: &Config, topic_defaults: TopicDefaults) -> BrokerOptio
         delete_topics: topics.deletable,
         num_partitions: topics.partitions,
         default_replication_factor: topics.replication_factor,
-        topic_defaults,
+        topic_defaults: topic_defaults(config),
         fetch_max_bytes: bytes(requests.fetch_max_bytes),
         fetch_session_slots: requests.fetch_session_slots as usize,
         request_max_bytes: bytes(requests.max_request_bytes),

@@ -21,6 +21,7 @@ use super::saves::{Gathered, Rows};
 use super::topics::ImageTopics;
 use super::{CoordinatorError, Shared};
 use crate::metrics::GroupCounts;
+use crate::settings::InForce;
 
 /// Bytes of rows that are asked for at once.
 const PAGE_BYTES: u32 = 1 << 20;
@@ -108,7 +109,8 @@ impl Slot {
             }
         };
         let count = rows.len();
-        let mut coordinator = Coordinator::load(self.shared.options.clone(), Arc::default(), rows, self.now()).map_err(|error| {
+        let (for_all, of_groups) = self.shared.settings.in_force().groups.clone();
+        let mut coordinator = Coordinator::load(for_all, of_groups, rows, self.now()).map_err(|error| {
             // Nothing of it is served: what this version does not understand would be lost with the next save.
             tracing::error!(slot = %self.slot, "a coordinator's rows cannot be read: {error}");
             CoordinatorError::NotAvailable
@@ -148,6 +150,7 @@ impl Slot {
     /// Runs the coordinator until the slot is lost, and tells everybody who waits why.
     async fn serve(&mut self, ownership: Ownership, coordinator: Coordinator, first: Command) -> CoordinatorError {
         let mut serving = Serving {
+            options: None,
             slot: self,
             ownership,
             coordinator,
@@ -193,6 +196,8 @@ struct Serving<'a> {
     slot: &'a mut Slot,
     ownership: Ownership,
     coordinator: Coordinator,
+    /// What the coordinator goes by.
+    options: Option<Arc<InForce>>,
     /// Of the last save that was begun.
     sequence: SaveSequence,
     waiting: HashMap<Ticket, Waiting>,
@@ -252,6 +257,7 @@ impl Serving<'_> {
     }
 
     fn expire(&mut self) -> Result<(), CoordinatorError> {
+        self.configure();
         let (topics, now) = (self.topics(), self.slot.now());
         self.coordinator.expire(&topics, now);
         self.collect();
@@ -274,7 +280,18 @@ impl Serving<'_> {
         ImageTopics(self.slot.shared.images.borrow().clone())
     }
 
+    /// Makes the coordinator go by the options in force.
+    fn configure(&mut self) {
+        let options = self.slot.shared.settings.in_force();
+        if self.options.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &options)) {
+            let (for_all, of_groups) = &options.groups;
+            self.coordinator.configure(Arc::clone(for_all), Arc::clone(of_groups));
+            self.options = Some(options);
+        }
+    }
+
     fn handle(&mut self, command: Command) -> Result<(), CoordinatorError> {
+        self.configure();
         let (topics, now) = (self.topics(), self.slot.now());
         match command {
             Command::Call(call) if call.is_abandoned() => {}

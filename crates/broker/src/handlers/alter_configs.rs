@@ -1,7 +1,6 @@
-//! AlterConfigs (KIP-133): replaces everything that is set on a topic.
+//! AlterConfigs (KIP-133): replaces everything that is set on a topic, on brokers or on a group.
 
 use futures::FutureExt;
-use protocol::StrBytes;
 use protocol::messages::alter_configs_request::AlterConfigsResource;
 use protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
@@ -10,6 +9,7 @@ use types::Revision;
 use super::refusal::Refusal;
 use crate::broker::Broker;
 use crate::config_change::{self, Configs, Resource, check_keys};
+use crate::config_resource::ConfigResource;
 use crate::session::RequestContext;
 use crate::topic_config::TopicConfigError;
 
@@ -33,11 +33,13 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: A
 async fn replace(broker: &Broker, resource: &AlterConfigsResource, validate_only: bool) -> Result<Revision, Refusal> {
     let keys: Vec<&str> = resource.configs.iter().map(|config| &*config.name).collect();
     check_keys(&keys)?;
-    let mut configs = Configs::new();
-    for config in &resource.configs {
-        let value = config.value.as_deref().ok_or_else(|| TopicConfigError::Null { name: config.name.to_string() })?;
-        configs.insert(config.name.to_string(), value.trim().to_owned());
-    }
-    let name: &StrBytes = &resource.resource_name;
-    config_change::change(broker, resource.resource_type, name, &keys, validate_only, |_| Ok(configs.clone())).await
+    let replace = |found: &ConfigResource, _: &Configs| {
+        let mut configs = Configs::new();
+        for config in &resource.configs {
+            let value = config.value.as_deref().ok_or_else(|| TopicConfigError::Null { name: config.name.to_string() })?;
+            configs.insert(config_change::key(broker, found, &config.name), value.trim().to_owned());
+        }
+        Ok(configs)
+    };
+    config_change::change(broker, resource.resource_type, &resource.resource_name, validate_only, replace).await
 }

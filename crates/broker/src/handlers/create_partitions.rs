@@ -13,7 +13,6 @@ use super::create_topics::MAX_PARTITIONS;
 use super::refusal::Refusal;
 use crate::broker::Broker;
 use crate::session::RequestContext;
-use crate::topic_config::TopicConfig;
 
 pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let mut times_named: HashMap<StrBytes, usize> = HashMap::new();
@@ -65,7 +64,7 @@ async fn grow(broker: &Broker, topic: &CreatePartitionsTopic, validate_only: boo
     if let Some(assignments) = &topic.assignments {
         check_assignments(broker, assignments, added(topic, Some(found)), usize::try_from(found.replication_factor).unwrap_or(1))?;
     }
-    let durability = TopicConfig::new(&broker.options.topic_defaults, &found.configs).durability();
+    let durability = broker.options().topic(&found.configs).durability();
     let request = CreatePartitions { topic: found.id, total: topic.count, durability, validate_only };
     Ok(broker.metadata.create_partitions(request).await?)
 }

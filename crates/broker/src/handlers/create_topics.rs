@@ -12,7 +12,7 @@ use types::Revision;
 use super::refusal::Refusal;
 use crate::broker::Broker;
 use crate::session::RequestContext;
-use crate::topic_config::{self, TopicConfig};
+use crate::topic_config;
 
 /// Partitions that one request may create, as in Kafka (KRaft's limit per request).
 pub(crate) const MAX_PARTITIONS: usize = 10_000;
@@ -66,10 +66,10 @@ pub(crate) async fn create_with_defaults(broker: &Broker, name: &str) -> Result<
     check_name(name).map_err(|detail| MetadataError::InvalidTopicName { detail })?;
     let creation = CreateTopic {
         name: name.to_owned(),
-        partitions: broker.options.num_partitions,
-        replication_factor: broker.options.default_replication_factor,
+        partitions: broker.options().num_partitions,
+        replication_factor: broker.options().default_replication_factor,
         configs: BTreeMap::new(),
-        durability: broker.options.topic_defaults.durability,
+        durability: broker.options().topic_defaults.durability,
         validate_only: false,
     };
     broker.metadata.create_topic(creation).await
@@ -106,7 +106,7 @@ async fn create(broker: &Broker, topic: &CreatableTopic, validate_only: bool) ->
         }
     }
     topic_config::check_together(&configs)?;
-    let durability = TopicConfig::new(&broker.options.topic_defaults, &configs).durability();
+    let durability = broker.options().topic(&configs).durability();
     let creation = CreateTopic { name: topic.name.to_string(), partitions, replication_factor, configs, durability, validate_only };
     let created = broker.metadata.create_topic(creation.clone()).await?;
     Ok((creation, created))
@@ -114,7 +114,7 @@ async fn create(broker: &Broker, topic: &CreatableTopic, validate_only: bool) ->
 
 fn counts(broker: &Broker, topic: &CreatableTopic) -> Result<(i32, i16), Refusal> {
     let partitions = match topic.num_partitions {
-        -1 => broker.options.num_partitions,
+        -1 => broker.options().num_partitions,
         count if 1 <= count => count,
         _ => {
             let message = "Number of partitions was set to an invalid non-positive value.";
@@ -122,7 +122,7 @@ fn counts(broker: &Broker, topic: &CreatableTopic) -> Result<(i32, i16), Refusal
         }
     };
     let replication_factor = match topic.replication_factor {
-        -1 => broker.options.default_replication_factor,
+        -1 => broker.options().default_replication_factor,
         factor if (1..=MAX_REPLICATION_FACTOR).contains(&factor) => factor,
         factor => {
             let message =
@@ -191,10 +191,10 @@ fn success(broker: &Broker, context: &RequestContext, creation: &CreateTopic, cr
     if context.header.version < 5 {
         return result;
     }
-    let effective = TopicConfig::new(&broker.options.topic_defaults, &creation.configs).effective();
+    let effective = broker.options().topic(&creation.configs).effective();
     let configs = effective.into_iter().map(|config| {
         CreatableTopicConfigs::default()
-            .with_name(StrBytes::from_static_str(config.name))
+            .with_name(StrBytes::from_string(config.name.into_owned()))
             .with_value(Some(StrBytes::from_string(config.value)))
             .with_config_source(config.source as i8)
     });

@@ -12,7 +12,6 @@ use types::Offset;
 use crate::broker::Broker;
 use crate::error_code;
 use crate::session::RequestContext;
-use crate::topic_config::TopicConfig;
 
 /// Partitions of one request that are worked on at the same time.
 const AT_ONCE: usize = 16;
@@ -56,7 +55,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
 async fn delete(broker: &Broker, topic: &DeleteRecordsTopic, wanted: &DeleteRecordsPartition) -> Result<Offset, ErrorCode> {
     let topic = broker.topic_named(&broker.image(), &topic.name)?;
     let partition = broker.partition(&topic, wanted.partition_index)?;
-    if !TopicConfig::new(&broker.options.topic_defaults, &topic.image.configs).allows_delete_records() {
+    if !broker.options().topic(&topic.image.configs).allows_delete_records() {
         return Err(ErrorCode::PolicyViolation);
     }
     let before = match wanted.offset {

@@ -37,7 +37,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
     let mut newest = Revision::default();
     let mut responses = Vec::new();
     for topic in named {
-        let deleted = if !broker.options.delete_topics {
+        let deleted = if !broker.options().delete_topics {
             let code = if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled };
             Err((code, "Topic deletion is disabled.".to_owned()))
         } else if 1 < times_named[&topic] {

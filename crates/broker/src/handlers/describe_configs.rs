@@ -1,4 +1,5 @@
-//! DescribeConfigs (KIP-133, KIP-226, KIP-569): what is in force for topics and for this broker, where it comes from, and what it means.
+//! DescribeConfigs (KIP-133, KIP-226, KIP-569): what is in force for topics, brokers and groups, where it comes from, and what it
+//! means.
 
 use std::collections::HashSet;
 
@@ -9,13 +10,14 @@ use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
 use super::refusal::Refusal;
 use crate::broker::Broker;
+use crate::broker_config::{self, Described};
 use crate::config_resource::ConfigResource;
-use crate::options::BrokerConfig;
+use crate::group_config;
 use crate::session::RequestContext;
-use crate::topic_config::{self, EffectiveValue, Source, TopicConfig};
+use crate::topic_config::{self, EffectiveValue};
 
 /// About what the configs of one resource take in an answer.
-const RESOURCE_BYTES: usize = 12 << 10;
+const RESOURCE_BYTES: usize = 24 << 10;
 
 /// About how many bytes the answer will have, so that room for it can be taken before it is made.
 pub(crate) fn answer_bytes(request: &DescribeConfigsRequest) -> usize {
@@ -52,13 +54,24 @@ fn describe(
         Some(keys) if !keys.is_empty() => keys.iter().any(|key| &**key == name),
         Some(_) | None => true,
     };
+    let options = broker.options();
     let mut configs: Vec<_> = match ConfigResource::find(broker, resource.resource_type, &resource.resource_name)? {
         ConfigResource::Topic(topic) => {
-            let effective = TopicConfig::new(&broker.options.topic_defaults, &topic.configs).effective();
-            effective.into_iter().filter(|config| asked(config.name)).map(of_topic).collect()
+            let effective = options.topic(&topic.configs).effective();
+            effective.into_iter().filter(|config| asked(&config.name)).map(of_topic).collect()
         }
-        ConfigResource::Broker => broker.options.configs.iter().filter(|config| asked(&config.name)).map(of_broker).collect(),
-        ConfigResource::AllBrokers => Vec::new(),
+        ConfigResource::Broker(resource) => {
+            let described = match resource {
+                metadata_api::ConfigResource::AllBrokers => broker_config::describe_all(&options.configs, &options.running),
+                _ => broker_config::describe(&options.configs, &options.running),
+            };
+            described.into_iter().filter(|config| asked(&config.value.name)).map(of_broker).collect()
+        }
+        ConfigResource::Group(resource) => {
+            let set = broker.image().configs.get(&resource).map(|set| set.configs.clone()).unwrap_or_default();
+            let effective = group_config::effective(&set, &options.groups.0, &options.configs, &options.running);
+            effective.into_iter().filter(|config| asked(&config.name)).map(of_group).collect()
+        }
     };
     for config in &mut configs {
         if !request.include_synonyms {
@@ -72,38 +85,36 @@ fn describe(
 }
 
 fn of_topic(config: EffectiveValue) -> DescribeConfigsResourceResult {
-    let key = topic_config::find(config.name).expect("every effective value is of the table");
+    let key = topic_config::find(&config.name).expect("every effective value is of the table");
+    result(config).with_config_type(key.kind.config_type() as i8).with_documentation(Some(StrBytes::from_static_str(key.doc)))
+}
+
+fn of_group(config: EffectiveValue) -> DescribeConfigsResourceResult {
+    let key = group_config::find(&config.name).expect("every effective value is of the table");
+    result(config).with_config_type(key.kind.config_type() as i8).with_documentation(Some(StrBytes::from_static_str(key.doc)))
+}
+
+fn of_broker(config: Described) -> DescribeConfigsResourceResult {
+    // An empty value is one that is not there.
+    let is_there = !config.value.value.is_empty();
+    let described = result(config.value)
+        .with_read_only(config.read_only)
+        .with_config_type(config.config_type as i8)
+        .with_documentation(Some(StrBytes::from_string(config.doc)));
+    if is_there { described } else { described.with_value(None) }
+}
+
+fn result(config: EffectiveValue) -> DescribeConfigsResourceResult {
+    let text = |text: std::borrow::Cow<'static, str>| StrBytes::from_string(text.into_owned());
     let synonyms = config.synonyms.into_iter().map(|synonym| {
         DescribeConfigsSynonym::default()
-            .with_name(StrBytes::from_static_str(synonym.name))
+            .with_name(text(synonym.name))
             .with_value(Some(StrBytes::from_string(synonym.value)))
             .with_source(synonym.source as i8)
     });
     DescribeConfigsResourceResult::default()
-        .with_name(StrBytes::from_static_str(config.name))
+        .with_name(text(config.name))
         .with_value(Some(StrBytes::from_string(config.value)))
         .with_config_source(config.source as i8)
         .with_synonyms(synonyms.collect())
-        .with_config_type(key.kind.config_type() as i8)
-        .with_documentation(Some(StrBytes::from_static_str(key.doc)))
-}
-
-/// Everything is read-only: a broker takes its configuration when it starts.
-fn of_broker(config: &BrokerConfig) -> DescribeConfigsResourceResult {
-    let text = |text: &String| StrBytes::from_string(text.clone());
-    // An empty value is one that is not there.
-    let value = |value: &String| (!value.is_empty()).then(|| text(value));
-    let synonym = |value: Option<StrBytes>, source: Source| {
-        DescribeConfigsSynonym::default().with_name(text(&config.name)).with_value(value).with_source(source as i8)
-    };
-    let set = (config.source != Source::Default).then(|| synonym(value(&config.value), config.source));
-    let default = (!config.default.is_empty()).then(|| synonym(value(&config.default), Source::Default));
-    DescribeConfigsResourceResult::default()
-        .with_name(text(&config.name))
-        .with_value(value(&config.value))
-        .with_read_only(true)
-        .with_config_source(config.source as i8)
-        .with_synonyms(set.into_iter().chain(default).collect())
-        .with_config_type(config.config_type as i8)
-        .with_documentation(Some(text(&config.doc)))
 }

@@ -50,7 +50,8 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
             Err(error) => failed = Some(error_code::admin(&error)),
         }
     }
-    let directory = &broker.options.data_dir;
+    let options = broker.options();
+    let directory = &options.data_dir;
     let result = DescribeLogDirsResult::default().with_log_dir(StrBytes::from_string(directory.display().to_string()));
     let result = match failed {
         Some(code) => {

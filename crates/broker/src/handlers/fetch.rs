@@ -69,7 +69,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, mut reques
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
         max_bytes: usize::try_from(request.max_bytes)
             .unwrap_or(0)
-            .min(broker.options.fetch_max_bytes)
+            .min(broker.options().fetch_max_bytes)
             .min(broker.consumer_quota.most_at_once()),
         deadline: Instant::now() + if settled { Duration::ZERO } else { wait },
         in_turn: session.is_in_turn(),
@@ -210,7 +210,7 @@ impl Answer<'_> {
         let image = self.broker.image();
         let partition = image.partition(partition)?;
         let leader = partition.leader?;
-        if leader != self.broker.options.id && !self.moved.contains(&leader) {
+        if leader != self.broker.id && !self.moved.contains(&leader) {
             self.moved.push(leader);
         }
         Some(LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: partition.leader_epoch.0 })

@@ -96,7 +96,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: M
     let mut refused = Vec::new();
     // Before version 4 the wish was not said and always there.
     if let Asked::These(topics) = &asked
-        && broker.options.auto_create_topics
+        && broker.options().auto_create_topics
         && (version < 4 || request.allow_auto_topic_creation)
     {
         refused = create_missing(broker, topics).await;
@@ -148,7 +148,7 @@ async fn create_missing(broker: &Broker, topics: &[Topic]) -> Vec<(StrBytes, Err
 
 /// Any live broker serves the requests that Kafka sends to its controller; this one is as good as another.
 pub(crate) fn controller(broker: &Broker, image: &ClusterImage) -> BrokerId {
-    let here = image.brokers.get(&broker.options.id).filter(|member| member.alive);
+    let here = image.brokers.get(&broker.id).filter(|member| member.alive);
     BrokerId(here.or_else(|| image.brokers.values().find(|member| member.alive)).map_or(-1, |member| member.id.0))
 }
 

@@ -268,7 +268,7 @@ impl Answer<'_> {
     fn leader(&mut self, topic: TopicId, index: i32) -> Option<LeaderIdAndEpoch> {
         let image = self.broker.image();
         let partition = image.partition(TopicPartition::new(topic, index))?;
-        let leader = partition.leader.filter(|leader| *leader != self.broker.options.id)?;
+        let leader = partition.leader.filter(|leader| *leader != self.broker.id)?;
         if !self.moved.contains(&leader) {
             self.moved.push(leader);
         }

@@ -4,7 +4,9 @@ use metadata_api::MetadataError;
 use protocol::{ErrorCode, StrBytes};
 
 use crate::broker::Broker;
+use crate::broker_config::BrokerConfigError;
 use crate::error_code;
+use crate::group_config::GroupConfigError;
 use crate::session::RequestContext;
 use crate::topic_config::TopicConfigError;
 
@@ -46,6 +48,18 @@ impl From<MetadataError> for Refusal {
             MetadataError::TopicExists { name } => Self::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")),
             error => Self::new(error_code::admin(&error), error.to_string()),
         }
+    }
+}
+
+impl From<BrokerConfigError> for Refusal {
+    fn from(error: BrokerConfigError) -> Self {
+        Self::new(ErrorCode::InvalidRequest, error.to_string())
+    }
+}
+
+impl From<GroupConfigError> for Refusal {
+    fn from(error: GroupConfigError) -> Self {
+        Self::new(ErrorCode::InvalidConfig, error.to_string())
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::Request;
 use kafka_protocol_3_9::messages as old_messages;
 use kafka_protocol_3_9::protocol::{Decodable, Encodable, Request as OldRequest};
-use metadata_api::{MetadataClient, PartitionVerdict};
+use metadata_api::{ClusterImage, MetadataClient, PartitionVerdict};
 use parking_lot::Mutex;
 use partition::{Limits, Partitions, Published};
 use prometheus::Registry;
@@ -34,6 +34,7 @@ use types::{
 };
 use wal::{EntryKind, MemoryOptions, MemoryWal, WriteAheadLog};
 
+use crate::configuration::TestConfiguration;
 use crate::metadata::FakeMetadata;
 
 /// The broker's clock in all tests.
@@ -79,9 +80,25 @@ impl TestBroker {
         broker
     }
 
+    /// A broker that finds metadata as `before` left it.
+    pub(crate) async fn start_on(change: impl FnOnce(&mut BrokerOptions), before: impl FnOnce(&mut ClusterImage)) -> Self {
+        let broker = Self::start_recovering_on(change, MemoryOptions::default(), before).await;
+        broker.partitions.finish_recovery();
+        broker
+    }
+
     /// A broker that is still reading back its write-ahead log.
     pub(crate) async fn start_recovering(change: impl FnOnce(&mut BrokerOptions), wal: MemoryOptions) -> Self {
+        Self::start_recovering_on(change, wal, |_| {}).await
+    }
+
+    async fn start_recovering_on(
+        change: impl FnOnce(&mut BrokerOptions),
+        wal: MemoryOptions,
+        before: impl FnOnce(&mut ClusterImage),
+    ) -> Self {
         let metadata = FakeMetadata::new();
+        metadata.change(before);
         let wal = Arc::new(MemoryWal::new(WalId::from_bytes([9; 16]), wal));
         let clock = Arc::new(ManualClock::new(NOW));
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new(clock.clone()))));
@@ -116,7 +133,7 @@ impl TestBroker {
             clock: clock.clone(),
             random: Random::seeded(1),
             listeners: vec![listener],
-            options,
+            configuration: Arc::new(TestConfiguration(options)),
             registry: registry.clone(),
             log_fill: Arc::new(move || f64::from(fill.load(Ordering::Relaxed)) / 100.0),
             flusher: Arc::new(NoFlusher),

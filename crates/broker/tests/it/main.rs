@@ -6,6 +6,7 @@
 
 mod admin;
 mod configs;
+mod configuration;
 mod consume;
 mod group_versions;
 mod groups;

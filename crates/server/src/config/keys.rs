@@ -261,10 +261,34 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "How long a member of a group of the consumer protocol (KIP-848) may be silent.",
     },
     Key {
+        name: "group.consumer.min.session.timeout.ms",
+        default: "45000",
+        kind: Kind::Millis { min: 1 },
+        doc: "Shortest that a group may set as its own consumer.session.timeout.ms.",
+    },
+    Key {
+        name: "group.consumer.max.session.timeout.ms",
+        default: "60000",
+        kind: Kind::Millis { min: 1 },
+        doc: "Longest that a group may set as its own consumer.session.timeout.ms.",
+    },
+    Key {
         name: "group.consumer.heartbeat.interval.ms",
         default: "5000",
         kind: Kind::Millis { min: 1 },
         doc: "How often a member of a group of the consumer protocol is to call.",
+    },
+    Key {
+        name: "group.consumer.min.heartbeat.interval.ms",
+        default: "5000",
+        kind: Kind::Millis { min: 1 },
+        doc: "Shortest that a group may set as its own consumer.heartbeat.interval.ms.",
+    },
+    Key {
+        name: "group.consumer.max.heartbeat.interval.ms",
+        default: "15000",
+        kind: Kind::Millis { min: 1 },
+        doc: "Longest that a group may set as its own consumer.heartbeat.interval.ms.",
     },
     Key { name: "group.consumer.max.size", default: "2147483647", kind: POSITIVE, doc: "Members of a group of the consumer protocol." },
     Key {
@@ -284,6 +308,18 @@ pub(crate) const KEYS: &[Key] = &[
         default: "1000",
         kind: Kind::Millis { min: 0 },
         doc: "How long a group of the consumer protocol keeps an assignment at least before the next is made.",
+    },
+    Key {
+        name: "group.consumer.min.assignment.interval.ms",
+        default: "0",
+        kind: Kind::Millis { min: 0 },
+        doc: "Shortest that a group may set as its own consumer.assignment.interval.ms.",
+    },
+    Key {
+        name: "group.consumer.max.assignment.interval.ms",
+        default: "15000",
+        kind: Kind::Millis { min: 0 },
+        doc: "Longest that a group may set as its own consumer.assignment.interval.ms.",
     },
     Key {
         name: "group.consumer.migration.policy",

@@ -13,9 +13,18 @@ use super::keys::{ALIASES, KAFKA_ONLY, KAFKA_ONLY_PREFIXES, KEYS, Key};
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Source {
     Default,
-    File { path: PathBuf, line: usize },
-    Environment { variable: String },
-    CommandLine { argument: String },
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    Environment {
+        variable: String,
+    },
+    CommandLine {
+        argument: String,
+    },
+    /// Set on brokers while they run.
+    Dynamic,
 }
 
 impl fmt::Display for Source {
@@ -25,6 +34,7 @@ impl fmt::Display for Source {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Environment { variable } => write!(f, "environment variable {variable}"),
             Self::CommandLine { argument } => write!(f, "{argument}"),
+            Self::Dynamic => f.write_str("set on brokers"),
         }
     }
 }
@@ -52,9 +62,11 @@ pub(crate) struct Layers {
 }
 
 /// Every key with its value in plain form.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Raw {
     values: BTreeMap<&'static str, (String, Source)>,
+    /// Kafka's keys that mean nothing here, as given.
+    kafka_only: BTreeMap<String, String>,
     /// One line each, for the log.
     pub(crate) warnings: Vec<String>,
 }
@@ -75,7 +87,7 @@ impl Layers {
                 (key.name, (plain, Source::Default))
             })
             .collect();
-        let mut raw = Raw { values, warnings: Vec::new() };
+        let mut raw = Raw { values, kafka_only: BTreeMap::new(), warnings: Vec::new() };
         if let Some(path) = &self.file {
             raw.read_file(path)?;
         }
@@ -91,6 +103,20 @@ impl Raw {
     /// The plain value of a key of the table.
     pub(crate) fn get(&self, name: &str) -> &str {
         &self.entry(name).0
+    }
+
+    /// What was given for a key of Kafka's that means nothing here.
+    pub(crate) fn kafka_only(&self, name: &str) -> Option<&str> {
+        self.kafka_only.get(name).map(String::as_str)
+    }
+
+    /// With what is set on a broker while it runs over it.
+    pub(crate) fn with<'a>(&self, set: impl Iterator<Item = (&'a String, &'a String)>) -> Result<Self, ConfigError> {
+        let mut raw = self.clone();
+        for (key, value) in set {
+            raw.set(key, value, Source::Dynamic)?;
+        }
+        Ok(raw)
     }
 
     /// Where that value came from.
@@ -146,6 +172,7 @@ impl Raw {
         let Some(key) = find(name) else {
             if is_kafka_only(name) {
                 self.warnings.push(format!("{source}: {name} is a Kafka setting without effect here; accepted"));
+                self.kafka_only.insert(name.to_owned(), value.to_owned());
                 return Ok(());
             }
             let nearest = KEYS.iter().max_by(|a, b| closeness(a, name).total_cmp(&closeness(b, name))).expect("the table is not empty");
@@ -168,7 +195,8 @@ fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-fn is_kafka_only(name: &str) -> bool {
+/// Whether it is a key of Kafka's that means nothing here.
+pub(super) fn is_kafka_only(name: &str) -> bool {
     KAFKA_ONLY.contains(&name) || KAFKA_ONLY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 

@@ -1,6 +1,7 @@
 //! The configuration as the program uses it: typed, with everything derived.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) groups: GroupOptions,
     /// All of it, as DescribeConfigs shows it.
     pub(crate) shown: Vec<BrokerConfig>,
+    /// What it was resolved from.
+    pub(crate) started_with: Raw,
 }
 
 /// Where segment objects go.
@@ -179,6 +182,7 @@ impl Config {
         let shown = shown(raw, &[("store.url", store.url.clone()), ("durability", durability.to_string())]);
         Ok(Self {
             shown,
+            started_with: raw.clone(),
             node_id: BrokerId(i32_of(raw, "node.id")),
             rack: text_of(raw, "broker.rack"),
             listeners,
@@ -257,6 +261,9 @@ fn groups(raw: &Raw) -> Result<GroupOptions, ConfigError> {
     if i64_of(raw, max) < i64_of(raw, min) {
         return Err(raw.refuse(max, format_args!("must be at least {min}, which is {}", raw.get(min))));
     }
+    let (session_timeout, session_timeouts) = bounded_ms(raw, "session.timeout")?;
+    let (heartbeat_interval, heartbeat_intervals) = bounded_ms(raw, "heartbeat.interval")?;
+    let (assignment_interval, assignment_intervals) = bounded_ms(raw, "assignment.interval")?;
     let assignors = raw.get("group.consumer.assignors").split(',').map(|name| AssignorName::from_name(name.trim()));
     let assignors: Option<Vec<_>> = assignors.collect();
     let assignors = assignors.ok_or_else(|| raw.refuse("group.consumer.assignors", "must be uniform, range or both"))?;
@@ -268,12 +275,16 @@ fn groups(raw: &Raw) -> Result<GroupOptions, ConfigError> {
         offset_metadata_max_bytes: u32_of(raw, "offset.metadata.max.bytes") as usize,
         offsets_retention_ms: i64_of(raw, "offsets.retention.minutes") * 60_000,
         offsets_retention_check_interval_ms: u64_of(raw, "offsets.retention.check.interval.ms"),
-        consumer_session_timeout_ms: timeout_ms(raw, "group.consumer.session.timeout.ms")?,
-        consumer_heartbeat_interval_ms: timeout_ms(raw, "group.consumer.heartbeat.interval.ms")?,
+        consumer_session_timeout_ms: session_timeout,
+        consumer_session_timeouts_ms: session_timeouts,
+        consumer_heartbeat_interval_ms: heartbeat_interval,
+        consumer_heartbeat_intervals_ms: heartbeat_intervals,
         consumer_max_size: u32_of(raw, "group.consumer.max.size") as usize,
         consumer_assignors: assignors,
         consumer_regex_refresh_interval_ms: u64_of(raw, "group.consumer.regex.refresh.interval.ms"),
-        consumer_assignment_interval_ms: u64_of(raw, "group.consumer.assignment.interval.ms"),
+        consumer_assignment_interval_ms: u64::from(assignment_interval.unsigned_abs()),
+        consumer_assignment_intervals_ms: u64::from(assignment_intervals.start().unsigned_abs())
+            ..=u64::from(assignment_intervals.end().unsigned_abs()),
         migration_policy: match raw.get("group.consumer.migration.policy") {
             "upgrade" => MigrationPolicy::Upgrade,
             "downgrade" => MigrationPolicy::Downgrade,
@@ -281,6 +292,16 @@ fn groups(raw: &Raw) -> Result<GroupOptions, ConfigError> {
             _ => MigrationPolicy::Bidirectional,
         },
     })
+}
+
+/// What groups of the consumer protocol have that do not say, and what they may say.
+fn bounded_ms(raw: &Raw, what: &str) -> Result<(i32, RangeInclusive<i32>), ConfigError> {
+    let [key, min, max] = ["", "min.", "max."].map(|bound| format!("group.consumer.{bound}{what}.ms"));
+    let (value, least, most) = (timeout_ms(raw, &key)?, timeout_ms(raw, &min)?, timeout_ms(raw, &max)?);
+    if value < least || most < value {
+        return Err(raw.refuse(&key, format_args!("must be from {min} to {max}, which are {least} and {most}")));
+    }
+    Ok((value, least..=most))
 }
 
 /// Kafka's protocol counts these in 31 bits.
@@ -384,6 +405,8 @@ mod tests {
             (&[("http.listen", "nowhere")][..], "must be address:port"),
             (&[("group.max.session.timeout.ms", "5s")][..], "must be at least group.min.session.timeout.ms"),
             (&[("group.consumer.session.timeout.ms", "30d")][..], "must be at most 2147483647"),
+            (&[("group.consumer.session.timeout.ms", "44s")][..], "must be from group.consumer.min.session.timeout.ms"),
+            (&[("group.consumer.max.heartbeat.interval.ms", "4s")][..], "which are 5000 and 4000"),
             (&[("group.consumer.assignors", "sticky")][..], "must be uniform, range or both"),
         ] {
             let error = resolve(settings).unwrap_err();
