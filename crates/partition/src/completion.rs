@@ -41,6 +41,13 @@ impl PendingAppends {
         Ok(lsn)
     }
 
+    /// Queues an entry that was appended before without being queued. The caller looks at the log's progress afterwards.
+    pub(crate) fn catch_up(&self, lsn: Lsn, partition: &Arc<Partition>, end: Offset) {
+        let mut queue = self.queue.lock();
+        let place = queue.partition_point(|pending| pending.lsn < lsn);
+        queue.insert(place, Pending { lsn, partition: Arc::clone(partition), end });
+    }
+
     /// Everything below `synced` would survive a crash.
     pub(crate) fn synced(&self, synced: Lsn) {
         loop {

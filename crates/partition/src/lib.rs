@@ -11,6 +11,7 @@ mod partition;
 mod partitions;
 mod shared;
 
+mod durability;
 mod epochs;
 mod log;
 mod producers;
@@ -35,6 +36,7 @@ mod error;
 mod tests;
 
 pub use delete_records::Flusher;
+pub use durability::{DurabilityLevels, PendingDurability};
 pub use epochs::EpochEnd;
 pub use error::{AppendError, CloseReason, DeleteRecordsError, NotLed, ReadError, RecoverError};
 pub use location::Location;

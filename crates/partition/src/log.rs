@@ -7,13 +7,15 @@
 //!     │  segments        │ write-ahead log, survives a crash │
 //! ```
 //!
-//! The high watermark is the published end on `object` topics, the larger of published and synced end on `wal` topics.
+//! The high watermark follows the published end on `object` topics, the larger of published and synced end on `wal` topics; when the
+//! level is altered it stays where it is until the new one has come as far.
 
 use std::time::Duration;
 
 use metadata_api::PartitionState;
 use types::{Durability, LeaderEpoch, Lsn, Offset};
 
+use crate::durability::{DurabilityLevels, DurabilityState};
 use crate::epochs::Epochs;
 use crate::producers::Producers;
 use crate::tail::{Tail, TailEntry};
@@ -36,6 +38,9 @@ pub(crate) enum Service {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Level {
     Nothing,
+    /// The sync, whatever the topic's level.
+    LeaderSynced,
+    /// The sync, as long as the topic's level does not rise.
     Synced,
     Published,
 }
@@ -50,10 +55,11 @@ pub(crate) struct Log {
     pub(crate) producers: Producers,
     pub(crate) tail: Tail,
     pub(crate) watchers: Watchers,
-    durability: Durability,
+    pub(crate) durability: DurabilityState,
     published_end: Offset,
     synced_end: Offset,
     high_watermark: Offset,
+    for_leader_sync: Waiters,
     for_sync: Waiters,
     for_publish: Waiters,
 }
@@ -71,10 +77,11 @@ impl Log {
             producers: Producers::new(state.producers, opened_at),
             tail: Tail::default(),
             watchers: Watchers::default(),
-            durability: state.durability,
+            durability: DurabilityState::new(state.durability),
             published_end,
             synced_end: published_end,
             high_watermark: published_end,
+            for_leader_sync: Waiters::default(),
             for_sync: Waiters::default(),
             for_publish: Waiters::default(),
         }
@@ -98,7 +105,7 @@ impl Log {
     fn reached(&self, level: Level) -> Offset {
         match level {
             Level::Nothing => self.end,
-            Level::Synced => self.synced_end.max(self.published_end),
+            Level::LeaderSynced | Level::Synced => self.synced_end.max(self.published_end),
             Level::Published => self.published_end,
         }
     }
@@ -120,6 +127,7 @@ impl Log {
     pub(crate) fn has_room_to_wait(&mut self, level: Level, limit: usize) -> bool {
         match level {
             Level::Nothing => true,
+            Level::LeaderSynced => self.for_leader_sync.has_room(limit),
             Level::Synced => self.for_sync.has_room(limit),
             Level::Published => self.for_publish.has_room(limit),
         }
@@ -132,6 +140,7 @@ impl Log {
         }
         match level {
             Level::Nothing => AppendTicket::durable(),
+            Level::LeaderSynced => self.for_leader_sync.wait(end),
             Level::Synced => self.for_sync.wait(end),
             Level::Published => self.for_publish.wait(end),
         }
@@ -140,8 +149,14 @@ impl Log {
     /// Everything below `end` would survive a crash.
     pub(crate) fn synced_to(&mut self, end: Offset) {
         self.synced_end = self.synced_end.max(end);
-        self.for_sync.release(self.reached(Level::Synced));
+        self.release_synced();
         self.reveal();
+    }
+
+    fn release_synced(&mut self) {
+        let synced = self.reached(Level::Synced);
+        self.for_leader_sync.release(synced);
+        self.for_sync.release(synced);
     }
 
     /// Everything below `end` is published. That satisfies who waits for the sync too (rule R24).
@@ -153,7 +168,7 @@ impl Log {
         self.published_end = end;
         self.end = self.end.max(end);
         self.for_publish.release(end);
-        self.for_sync.release(self.reached(Level::Synced));
+        self.release_synced();
         self.reveal();
     }
 
@@ -163,6 +178,7 @@ impl Log {
             self.synced_to(end);
         }
         let survives = self.reached(Level::Synced);
+        self.for_leader_sync.fail_above(survives, error);
         self.for_sync.fail_above(survives, error);
         self.for_publish.fail_above(survives, error);
     }
@@ -181,6 +197,7 @@ impl Log {
             return;
         }
         self.service = Service::Closed(reason);
+        self.for_leader_sync.fail_above(Offset(i64::MIN), error);
         self.for_sync.fail_above(Offset(i64::MIN), error);
         self.for_publish.fail_above(Offset(i64::MIN), error);
         self.watchers.wake();
@@ -195,8 +212,23 @@ impl Log {
         }
     }
 
+    /// Takes over newer levels (rule R5). Who waits for `acks=all` keeps the stronger of the level before and after. Answers the last
+    /// entry if from now on syncs count that nobody counted before.
+    pub(crate) fn follow_durability(&mut self, levels: DurabilityLevels) -> Option<TailEntry> {
+        let before = self.durability.effective();
+        self.durability.follow(levels, self.end);
+        match (before, self.durability.effective()) {
+            (Durability::Wal, Durability::Object) => {
+                self.for_publish.take(&mut self.for_sync);
+                None
+            }
+            (Durability::Object, Durability::Wal) => self.tail.last().copied(),
+            (Durability::Wal, Durability::Wal) | (Durability::Object, Durability::Object) => None,
+        }
+    }
+
     fn reveal(&mut self) {
-        let level = match self.durability {
+        let level = match self.durability.effective() {
             Durability::Wal => Level::Synced,
             Durability::Object => Level::Published,
         };

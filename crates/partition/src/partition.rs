@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use metadata_api::PartitionState;
+use metadata_api::{DurabilityChange, PartitionState};
 use parking_lot::{Mutex, MutexGuard};
 use records::BatchHeader;
 use types::{Durability, LeaderEpoch, Lsn, Offset, ProducerBatch, ProducerId, ProducerWindow, Timestamp, TopicPartition};
@@ -14,7 +14,10 @@ use crate::log::{Level, Log, Service};
 use crate::producers::Sequenced;
 use crate::shared::Shared;
 use crate::tail::TailEntry;
-use crate::{AppendError, AppendTicket, CloseReason, EpochEnd, Isolation, LogConfig, PartitionUsage, ProgressWatch, ReadError};
+use crate::{
+    AppendError, AppendTicket, CloseReason, DurabilityLevels, EpochEnd, Isolation, LogConfig, PartitionUsage, PendingDurability,
+    ProgressWatch, ReadError,
+};
 
 /// How far above the published end offsets may run. A leader that is elected without the older one's unpublished records begins
 /// this far above it, so that no offset gets a second record.
@@ -92,16 +95,15 @@ impl Offsets {
 pub struct Partition {
     pub(crate) id: TopicPartition,
     leader_epoch: LeaderEpoch,
-    durability: Durability,
     pub(crate) shared: Arc<Shared>,
     log: Mutex<Log>,
 }
 
 impl Partition {
     pub(crate) fn new(state: PartitionState, config: LogConfig, shared: Arc<Shared>) -> Arc<Self> {
-        let (id, leader_epoch, durability) = (state.partition, state.leader_epoch, state.durability);
+        let (id, leader_epoch) = (state.partition, state.leader_epoch);
         let log = Mutex::new(Log::new(state, config, shared.clock.monotonic()));
-        Arc::new(Self { id, leader_epoch, durability, shared, log })
+        Arc::new(Self { id, leader_epoch, shared, log })
     }
 
     /// Which partition it is.
@@ -114,9 +116,32 @@ impl Partition {
         self.leader_epoch
     }
 
-    /// The level in force, fixed when the partition is opened; an altered topic config does not reach it (rule R5).
+    /// The level that `acks=all` waits for and the high watermark follows: the stronger of the one in force and the configured one
+    /// (rule R5).
     pub fn durability(&self) -> Durability {
-        self.durability
+        self.log.lock().durability.effective()
+    }
+
+    /// Takes over the levels of a newer cluster image. Until the first call the partition acts by the level that it was opened with.
+    pub fn follow_durability(self: &Arc<Self>, levels: DurabilityLevels) {
+        let uncounted = self.log.lock().follow_durability(levels);
+        if let Some(last) = uncounted {
+            self.shared.pending.catch_up(last.lsn, self, last.end());
+            // The sync may have been told before the entry was queued.
+            let synced = self.shared.wal.progress().borrow().synced;
+            self.shared.pending.synced(synced);
+        }
+    }
+
+    /// What is left to be done until the configured level is in force; `None` when it is.
+    pub fn pending_durability(&self) -> Option<PendingDurability> {
+        let log = self.log.lock();
+        let (level, config_revision, log_end) = log.durability.pending()?;
+        let unpublished = (log.published_end() < log_end).then(|| log.tail.get(log.tail.find(log_end + -1))).flatten();
+        Some(PendingDurability {
+            change: DurabilityChange { partition: self.id, level, config_revision, log_end },
+            publish_below: unpublished.map(|entry| entry.lsn.next()),
+        })
     }
 
     /// Appends a batch: on return its place in the log is fixed, and batches appended later come after it. Does not wait for any
@@ -128,10 +153,11 @@ impl Partition {
     pub fn append(self: &Arc<Self>, request: AppendRequest) -> Result<Appended, AppendError> {
         let AppendRequest { batch, header, acks, origin, now } = request;
         refuse_kind(&header, origin)?;
-        let level = self.level(acks);
         let limits = &self.shared.limits;
         let mut log = self.log.lock();
         self.writable(&log)?;
+        let durability = log.durability.effective();
+        let level = level(acks, durability);
 
         let sequenced = sequenced(&header);
         if let Some(sequenced) = sequenced {
@@ -161,7 +187,8 @@ impl Partition {
         };
         let kind = EntryKind::Batch { partition: self.id, origin, leader_epoch: self.leader_epoch, base_offset, last_offset };
         let entry = Entry { kind, append_time: now, batch };
-        let lsn = match self.append_to_wal(entry, self.urgency(acks, &log), level, indexed.end()) {
+        let counts_sync = durability == Durability::Wal || level == Level::LeaderSynced;
+        let lsn = match self.append_to_wal(entry, urgency(acks, durability, &log), counts_sync, indexed.end()) {
             Ok(lsn) => lsn,
             Err(error) => {
                 self.shared.indexed.release(1);
@@ -232,31 +259,13 @@ impl Partition {
         AppendError::Halted { partition: self.id, published, found }
     }
 
-    fn level(&self, acks: Acks) -> Level {
-        match (acks, self.durability) {
-            (Acks::None, _) => Level::Nothing,
-            (Acks::Leader, _) | (Acks::All, Durability::Wal) => Level::Synced,
-            (Acks::All, Durability::Object) => Level::Published,
+    /// `counts_sync`: the sync moves something or answers somebody. Else the entry need not be queued.
+    fn append_to_wal(self: &Arc<Self>, entry: Entry, urgency: Urgency, counts_sync: bool, end: Offset) -> Result<Lsn, wal::WalError> {
+        if counts_sync {
+            self.shared.pending.append(self.shared.wal.as_ref(), entry, urgency, self, end)
+        } else {
+            self.shared.wal.append(entry, urgency)
         }
-    }
-
-    /// Who waits for the log because of an append: its producer, a consumer at the high watermark, and on an `object` topic always
-    /// somebody, because nothing is visible before its upload.
-    fn urgency(&self, acks: Acks, log: &Log) -> Urgency {
-        match (self.durability, acks) {
-            (Durability::Wal, Acks::None) if !log.watchers.any() => Urgency::Lazy,
-            (Durability::Wal, Acks::None | Acks::Leader | Acks::All) => Urgency::Sync,
-            (Durability::Object, Acks::Leader) => Urgency::SyncAndUpload,
-            (Durability::Object, Acks::None | Acks::All) => Urgency::Upload,
-        }
-    }
-
-    /// A sync moves nothing on an `object` topic unless somebody waits for it: then the entry need not be queued.
-    fn append_to_wal(self: &Arc<Self>, entry: Entry, urgency: Urgency, level: Level, end: Offset) -> Result<Lsn, wal::WalError> {
-        if self.durability == Durability::Object && level != Level::Synced {
-            return self.shared.wal.append(entry, urgency);
-        }
-        self.shared.pending.append(self.shared.wal.as_ref(), entry, urgency, self, end)
     }
 
     fn answer_duplicate(&self, log: &mut Log, original: ProducerBatch, level: Level) -> Result<Appended, AppendError> {
@@ -387,6 +396,26 @@ pub(crate) fn offsets(log: &Log) -> Offsets {
         last_stable_offset: log.last_stable_offset(),
         log_end: log.end,
         published_end: log.published_end(),
+    }
+}
+
+fn level(acks: Acks, durability: Durability) -> Level {
+    match (acks, durability) {
+        (Acks::None, _) => Level::Nothing,
+        (Acks::Leader, _) => Level::LeaderSynced,
+        (Acks::All, Durability::Wal) => Level::Synced,
+        (Acks::All, Durability::Object) => Level::Published,
+    }
+}
+
+/// Who waits for the log because of an append: its producer, a consumer at the high watermark, and on an `object` topic always
+/// somebody, because nothing is visible before its upload.
+fn urgency(acks: Acks, durability: Durability, log: &Log) -> Urgency {
+    match (durability, acks) {
+        (Durability::Wal, Acks::None) if !log.watchers.any() => Urgency::Lazy,
+        (Durability::Wal, Acks::None | Acks::Leader | Acks::All) => Urgency::Sync,
+        (Durability::Object, Acks::Leader) => Urgency::SyncAndUpload,
+        (Durability::Object, Acks::None | Acks::All) => Urgency::Upload,
     }
 }
 

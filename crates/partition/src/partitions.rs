@@ -143,7 +143,7 @@ impl Partitions {
         partition
     }
 
-    /// A topic config changed. The durability in force is not among them: it comes with the partition's state (rule R5).
+    /// A topic config changed. Durability is not among them: [`Partition::follow_durability`].
     pub fn update_config(&self, id: TopicPartition, config: LogConfig) -> Result<(), NotLed> {
         self.get(id).map(|partition| partition.update_config(config))
     }

@@ -58,6 +58,10 @@ impl Tail {
         self.entries.front().map(|entry| entry.base)
     }
 
+    pub(crate) fn last(&self) -> Option<&TailEntry> {
+        self.entries.back()
+    }
+
     pub(crate) fn iter_from(&self, index: usize) -> impl Iterator<Item = &TailEntry> {
         self.entries.range(index.min(self.entries.len())..)
     }

@@ -63,6 +63,14 @@ impl Waiters {
         AppendTicket(State::Waiting(receiver))
     }
 
+    /// Who waited for another level waits for this one.
+    pub(crate) fn take(&mut self, others: &mut Self) {
+        for (end, sender) in std::mem::take(&mut others.waiting) {
+            let place = self.waiting.partition_point(|(other, _)| *other <= end);
+            self.waiting.insert(place, (end, sender));
+        }
+    }
+
     /// The level has reached `end`.
     pub(crate) fn release(&mut self, end: Offset) {
         while let Some((waits_for, _)) = self.waiting.front()

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata_api::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, EnforceDurability,
-    HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PartitionVerdict, PublishAnswer,
-    PublishRequest, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken,
-    TakeSlot, TopicCreated, TopicImage,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, DurabilityChange,
+    EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PartitionVerdict,
+    PublishAnswer, PublishRequest, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows,
+    SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use records::{BatchBuilder, BatchHeader, Codec, TimestampType};
@@ -320,6 +320,7 @@ struct Known {
     segments: Vec<SegmentRef>,
     epochs: Vec<EpochStart>,
     producers: ProducerWindows,
+    levels: Option<DurabilityLevels>,
 }
 
 impl FakeMetadata {
@@ -343,7 +344,10 @@ impl FakeMetadata {
         Self { state: Mutex::default(), image: watch::Sender::new(Arc::new(image)), lookups: AtomicUsize::new(0) }
     }
 
+    /// What the leader is handed. `durability` is that of a new partition.
     pub(super) fn state(&self, partition: TopicPartition, leader_epoch: LeaderEpoch, durability: Durability) -> PartitionState {
+        let levels = DurabilityLevels { in_force: durability, configured: durability, config_revision: Revision(1) };
+        let levels = *self.state.lock().entry(partition).or_default().levels.get_or_insert(levels);
         let known = self.known(partition);
         PartitionState {
             partition,
@@ -351,9 +355,35 @@ impl FakeMetadata {
             epochs: known.epochs,
             log_start: known.log_start,
             next_offset: known.next_offset,
-            durability,
+            durability: levels.in_force,
             producers: known.producers,
         }
+    }
+
+    /// The levels as the newest image shows them.
+    pub(super) fn levels(&self, partition: TopicPartition) -> DurabilityLevels {
+        self.known(partition).levels.expect("the partition was opened")
+    }
+
+    pub(super) fn published_end(&self, partition: TopicPartition) -> Offset {
+        self.known(partition).next_offset
+    }
+
+    /// Somebody alters the topic's durability; each partition here is a topic of its own.
+    pub(super) fn alter(&self, partition: TopicPartition, configured: Durability) {
+        let DurabilityLevels { in_force, config_revision, .. } = self.levels(partition);
+        let levels = DurabilityLevels { in_force, configured, config_revision: Revision(config_revision.0 + 1) };
+        self.state.lock().get_mut(&partition).unwrap().levels = Some(levels);
+    }
+
+    /// Brings a level into force by the rules of the metadata service. Whether it is now.
+    pub(super) fn enforce(&self, change: DurabilityChange) -> bool {
+        let (mut levels, published_end) = (self.levels(change.partition), self.published_end(change.partition));
+        if change.config_revision == levels.config_revision && change.log_end <= published_end {
+            levels.in_force = change.level;
+            self.state.lock().get_mut(&change.partition).unwrap().levels = Some(levels);
+        }
+        levels.in_force == change.level
     }
 
     fn known(&self, partition: TopicPartition) -> Known {

@@ -2,11 +2,13 @@
 //!
 //! What must hold whatever happens: an acknowledged record is at the offset that was answered, once; an offset below any high
 //! watermark ever reported names the same record for good; the high watermark never moves back while a partition is open, and not
-//! over a crash either.
+//! over a crash either; and whatever the topic's durability is altered to meanwhile, each acknowledgement survives what the level promised
+//! when it was given (rule R5).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use futures::FutureExt;
+use metadata_api::DurabilityChange;
 use proptest::prelude::*;
 use types::Durability::{self, Object, Wal};
 use types::{Lsn, Offset};
@@ -15,7 +17,7 @@ use wal::WriteAheadLog;
 use super::harness::*;
 use crate::*;
 
-/// A `wal` and an `object` topic.
+/// A topic that begins as `wal`, and one that begins as `object`.
 const LEVELS: [Durability; 2] = [Wal, Object];
 /// One idempotent producer for each partition.
 const PRODUCERS: [i64; 2] = [70, 71];
@@ -47,6 +49,24 @@ enum Step {
         entries: u64,
     },
     Trim,
+    /// Somebody alters the topic's durability.
+    Alter {
+        partition: usize,
+        level: Durability,
+    },
+    /// The leader sees the next image. It may be outdated.
+    SeeImage {
+        partition: usize,
+    },
+    /// The leader asks for the configured level, published enough or not.
+    Ask {
+        partition: usize,
+    },
+    /// One of the requests arrives, late and out of order as it may be, or once more.
+    Arrive {
+        request: prop::sample::Index,
+        again: bool,
+    },
     /// With so many unsynced entries still on the disk.
     Crash {
         kept: usize,
@@ -67,7 +87,24 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..4u64).prop_map(|entries| Step::SyncSome { entries }),
         3 => (1..6u64).prop_map(|entries| Step::PublishSome { entries }),
         1 => Just(Step::Trim),
+        2 => (0..2usize, prop_oneof![Just(Wal), Just(Object)]).prop_map(|(partition, level)| Step::Alter { partition, level }),
+        3 => (0..2usize).prop_map(|partition| Step::SeeImage { partition }),
+        3 => (0..2usize).prop_map(|partition| Step::Ask { partition }),
+        2 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(request, again)| Step::Arrive { request, again }),
         2 => (0..4usize).prop_map(|kept| Step::Crash { kept }),
+    ]
+}
+
+/// Steps of one partition whose durability is altered again and again.
+fn alteration() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => acks().prop_map(|acks| Step::Append { partition: 0, records: 1, acks }),
+        3 => Just(Step::PublishSome { entries: 1000 }),
+        3 => prop_oneof![Just(Wal), Just(Object)].prop_map(|level| Step::Alter { partition: 0, level }),
+        6 => Just(Step::SeeImage { partition: 0 }),
+        4 => Just(Step::Ask { partition: 0 }),
+        4 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(request, again)| Step::Arrive { request, again }),
+        1 => (0..4usize).prop_map(|kept| Step::Crash { kept }),
     ]
 }
 
@@ -79,6 +116,10 @@ struct Said {
     high_watermark: i64,
     /// Idempotent batches sent: first sequence and number of records.
     sent: Vec<(i32, usize)>,
+    /// Records below were promised to outlive whoever does not own the partition's log.
+    promised_end: i64,
+    /// Images that the leader has not seen.
+    images: VecDeque<DurabilityLevels>,
 }
 
 struct Waiting {
@@ -86,8 +127,9 @@ struct Waiting {
     base: i64,
     values: Vec<String>,
     ticket: AppendTicket,
-    /// A crash may take it although it is answered: acks=0 waits for nothing.
-    binding: bool,
+    acks: Acks,
+    /// The strongest level while it waited.
+    level: Durability,
 }
 
 struct Model {
@@ -98,6 +140,8 @@ struct Model {
     answered: HashMap<String, i64>,
     next_value: usize,
     published: Lsn,
+    /// Requests of the leader's epoch for another level.
+    asked: Vec<DurabilityChange>,
 }
 
 impl Model {
@@ -106,7 +150,15 @@ impl Model {
         for (index, level) in LEVELS.into_iter().enumerate() {
             bench.open(index as i32, level);
         }
-        Self { bench, said: Default::default(), waiting: Vec::new(), answered: HashMap::new(), next_value: 0, published: Lsn(1) }
+        Self {
+            bench,
+            said: Default::default(),
+            waiting: Vec::new(),
+            answered: HashMap::new(),
+            next_value: 0,
+            published: Lsn(1),
+            asked: Vec::new(),
+        }
     }
 
     async fn apply(&mut self, step: Step) {
@@ -142,7 +194,35 @@ impl Model {
                 }
             }
             Step::Trim => self.bench.trim(),
+            Step::Alter { partition, level } => {
+                self.bench.metadata.alter(id(partition as i32), level);
+                self.show_image(partition);
+            }
+            Step::SeeImage { partition } => self.see_image(partition),
+            Step::Ask { partition } => {
+                self.asked.extend(self.bench.partition(partition as i32).pending_durability().map(|pending| pending.change));
+            }
+            Step::Arrive { request, again } if !self.asked.is_empty() => {
+                let at = request.index(self.asked.len());
+                let change = if again { self.asked[at] } else { self.asked.remove(at) };
+                self.bench.metadata.enforce(change);
+                self.show_image(change.partition.partition as usize);
+            }
+            Step::Arrive { .. } => {}
             Step::Crash { kept } => self.crash(kept).await,
+        }
+    }
+
+    fn show_image(&mut self, partition: usize) {
+        self.said[partition].images.push_back(self.bench.metadata.levels(id(partition as i32)));
+    }
+
+    fn see_image(&mut self, partition: usize) {
+        let Some(levels) = self.said[partition].images.pop_front() else { return };
+        let open = self.bench.partition(partition as i32);
+        open.follow_durability(levels);
+        if open.durability() == Object {
+            self.waiting.iter_mut().filter(|waiting| waiting.partition == partition).for_each(|waiting| waiting.level = Object);
         }
     }
 
@@ -174,8 +254,8 @@ impl Model {
     }
 
     fn wait(&mut self, partition: usize, values: Vec<String>, acks: Acks, appended: Appended) {
-        let binding = acks != Acks::None;
-        self.waiting.push(Waiting { partition, base: appended.base_offset.0, values, ticket: appended.ticket, binding });
+        let level = self.bench.partition(partition as i32).durability();
+        self.waiting.push(Waiting { partition, base: appended.base_offset.0, values, ticket: appended.ticket, acks, level });
     }
 
     /// Kills the broker and starts it again. Producers go on after the last batch that is still known.
@@ -184,6 +264,12 @@ impl Model {
         self.bench.crash(kept);
         self.bench.recovered();
         self.waiting.clear();
+        // Those that are under way are of an epoch that is over; the next leader begins with the newest image.
+        self.asked.clear();
+        for partition in 0..LEVELS.len() {
+            self.said[partition].images.clear();
+            self.show_image(partition);
+        }
         let end = self.bench.wal.progress().borrow().appended;
         // The epoch's first entry is no batch; publishing goes on where it ended.
         self.published = self.published.max(self.bench.wal.start()).min(end);
@@ -206,18 +292,41 @@ impl Model {
         for mut waiting in std::mem::take(&mut self.waiting) {
             match (&mut waiting.ticket).now_or_never() {
                 None => still.push(waiting),
-                Some(Ok(())) if waiting.binding => self.settle_acknowledged(&waiting),
-                Some(Ok(())) => {}
+                // A crash may take it all the same: acks=0 waits for nothing.
+                Some(Ok(())) if waiting.acks == Acks::None => {}
+                Some(Ok(())) => self.settle_acknowledged(&waiting),
                 Some(Err(error)) => panic!("{:?}: {error}", waiting.values),
             }
         }
         self.waiting = still;
         for partition in 0..LEVELS.len() {
             self.compare(partition).await;
+            self.keep_promises(partition);
+        }
+    }
+
+    /// R5: where `object` is in force another log may take over at any moment, and begins at the published end.
+    fn keep_promises(&mut self, index: usize) {
+        let (partition, said) = (id(index as i32), &mut self.said[index]);
+        said.promised_end = said.promised_end.max(said.high_watermark);
+        let (levels, published) = (self.bench.metadata.levels(partition), self.bench.metadata.published_end(partition).0);
+        if levels.in_force == Object {
+            assert!(said.promised_end <= published, "promised to {}, published to {published}: {levels:?}", said.promised_end);
         }
     }
 
     fn settle_acknowledged(&mut self, waiting: &Waiting) {
+        let end = waiting.base + waiting.values.len() as i64;
+        let open = self.bench.partition(waiting.partition as i32);
+        match (waiting.acks, waiting.level) {
+            (Acks::All, Object) => {
+                let published = open.offsets().published_end.0;
+                assert!(end <= published, "acknowledged to {end}, published to {published}");
+            }
+            // acks=1 on an `object` topic is lost if another log takes over (rule R20).
+            (Acks::Leader, _) if open.durability() == Object => {}
+            _ => self.said[waiting.partition].promised_end = self.said[waiting.partition].promised_end.max(end),
+        }
         // acks=1 on an `object` topic outlives a crash here too: nobody else can lead.
         for (offset, value) in (waiting.base..).zip(&waiting.values) {
             let known = self.said[waiting.partition].settled.entry(offset).or_insert_with(|| value.clone());
@@ -274,6 +383,21 @@ fn run(steps: Vec<Step>) {
             let end = model.bench.partition(index as i32).offsets().high_watermark.0;
             assert!(said.settled.keys().all(|offset| *offset < end), "an acknowledged record is missing");
         }
+        // And whatever is configured comes into force.
+        for partition in 0..LEVELS.len() {
+            while !model.said[partition].images.is_empty() {
+                model.apply(Step::SeeImage { partition }).await;
+                model.collect().await;
+            }
+            if let Some(pending) = model.bench.partition(partition as i32).pending_durability() {
+                assert_eq!(pending.publish_below, None, "everything is published");
+                assert!(model.bench.metadata.enforce(pending.change), "{pending:?}");
+                model.show_image(partition);
+                model.apply(Step::SeeImage { partition }).await;
+                model.collect().await;
+            }
+            assert_eq!(model.bench.partition(partition as i32).pending_durability(), None);
+        }
     });
 }
 
@@ -282,6 +406,10 @@ proptest! {
 
     #[test]
     fn acknowledged_records_keep_their_offsets_through_syncs_publishes_trims_and_crashes(steps in prop::collection::vec(step(), 1..60)) {
+        run(steps);
+    }
+    #[test]
+    fn r5_acknowledgements_and_the_high_watermark_outlive_altered_durability(steps in prop::collection::vec(alteration(), 20..60)) {
         run(steps);
     }
 }
