@@ -1,88 +1,17 @@
-//! Administration of topics that exist: their configs, the number of their partitions, the leader of one that has none.
+//! Administration of topics that exist: the number of their partitions, the leader of one that has none.
 
 use protocol::messages::create_partitions_request::CreatePartitionsTopic;
-use protocol::messages::describe_configs_request::DescribeConfigsResource;
-use protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use protocol::messages::elect_leaders_request::TopicPartitions;
-use protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use protocol::messages::{CreatePartitionsRequest, DescribeConfigsRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest};
+use protocol::messages::{CreatePartitionsRequest, ElectLeadersRequest};
 
-use crate::admin::{TOPIC_TIMEOUT_MS, text};
+use crate::admin::TOPIC_TIMEOUT_MS;
 use crate::client::topic_name;
 use crate::{Client, ClientError};
 
-/// `ConfigResource.Type` of a topic.
-const TOPIC: i8 = 2;
-/// `ConfigEntry.ConfigSource` of a config that was set on the topic.
-const SET_ON_TOPIC: i8 = 1;
-/// `AlterConfigOp.OpType`.
-const SET: i8 = 0;
-const DELETE: i8 = 1;
 /// `ElectionType` that gives up what only a lost log holds.
 const UNCLEAN: i8 = 1;
 
-/// A config in force for a topic.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TopicConfigEntry {
-    /// Its name.
-    pub name: String,
-    /// Its value; `None` where the broker keeps it to itself.
-    pub value: Option<String>,
-    /// Whether it was set on the topic; else it is the broker's, or built in.
-    pub is_set: bool,
-}
-
-/// A change of one config of a topic.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ConfigChange {
-    /// Gives it a value.
-    Set {
-        /// Its name.
-        name: String,
-        /// The value.
-        value: String,
-    },
-    /// Lets it follow the broker again.
-    Unset {
-        /// Its name.
-        name: String,
-    },
-}
-
 impl Client {
-    /// Every config in force for a topic, by name.
-    ///
-    /// # Errors
-    /// The broker's refusal, or a failed connection.
-    pub async fn topic_configs(&self, topic: &str) -> Result<Vec<TopicConfigEntry>, ClientError> {
-        let connection = self.any_connection().await?;
-        let version = connection.version::<DescribeConfigsRequest>()?;
-        let resource =
-            DescribeConfigsResource::default().with_resource_type(TOPIC).with_resource_name(text(topic)).with_configuration_keys(None);
-        let response = connection.request(version, &DescribeConfigsRequest::default().with_resources(vec![resource])).await?;
-        let what = || format!("configs of topic {topic}");
-        let result = response.results.into_iter().next().ok_or_else(|| ClientError::Missing { what: what() })?;
-        ClientError::check(what, result.error_code, result.error_message.as_deref())?;
-        let mut entries: Vec<_> = result.configs.into_iter().map(TopicConfigEntry::read).collect();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
-    }
-
-    /// Changes configs of a topic: all of them, or none if one is refused.
-    ///
-    /// # Errors
-    /// The broker's refusal; an unknown outcome when the connection fails, which the same changes again resolve.
-    pub async fn alter_topic_configs(&self, topic: &str, changes: &[ConfigChange]) -> Result<(), ClientError> {
-        let connection = self.any_connection().await?;
-        let version = connection.version::<IncrementalAlterConfigsRequest>()?;
-        let configs = changes.iter().map(ConfigChange::write).collect();
-        let resource = AlterConfigsResource::default().with_resource_type(TOPIC).with_resource_name(text(topic)).with_configs(configs);
-        let response = connection.request(version, &IncrementalAlterConfigsRequest::default().with_resources(vec![resource])).await?;
-        let what = || format!("altering topic {topic}");
-        let result = response.responses.first().ok_or_else(|| ClientError::Missing { what: what() })?;
-        ClientError::check(what, result.error_code, result.error_message.as_deref())
-    }
-
     /// Grows a topic to `total` partitions.
     ///
     /// # Errors
@@ -124,26 +53,5 @@ impl Client {
         ClientError::check(what, result.error_code, result.error_message.as_deref())?;
         self.forget(topic).await;
         Ok(())
-    }
-}
-
-impl TopicConfigEntry {
-    fn read(config: DescribeConfigsResourceResult) -> Self {
-        Self {
-            name: config.name.to_string(),
-            value: config.value.map(|value| value.to_string()),
-            is_set: config.config_source == SET_ON_TOPIC,
-        }
-    }
-}
-
-impl ConfigChange {
-    fn write(&self) -> AlterableConfig {
-        match self {
-            Self::Set { name, value } => {
-                AlterableConfig::default().with_name(text(name)).with_config_operation(SET).with_value(Some(text(value)))
-            }
-            Self::Unset { name } => AlterableConfig::default().with_name(text(name)).with_config_operation(DELETE).with_value(None),
-        }
     }
 }

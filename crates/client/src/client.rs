@@ -130,6 +130,17 @@ impl Client {
         Err(first_error.expect("there is at least one bootstrap address"))
     }
 
+    /// A connection to the broker with this id.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be reached.
+    pub(crate) async fn connection_to_broker(&self, id: i32) -> Result<Connection, ClientError> {
+        let response = self.request_metadata(None).await?;
+        let broker = response.brokers.iter().find(|broker| broker.node_id.0 == id);
+        let broker = broker.ok_or_else(|| ClientError::Missing { what: format!("asking for broker {id}") })?;
+        self.connection_to(&address(&broker.host, broker.port)).await
+    }
+
     /// A connection to every broker.
     pub(crate) async fn all_connections(&self) -> Result<Vec<Connection>, ClientError> {
         let response = self.request_metadata(None).await?;

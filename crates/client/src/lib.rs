@@ -7,6 +7,7 @@
 mod admin;
 mod alter;
 mod client;
+mod configs;
 mod connection;
 mod consumer;
 mod error;
@@ -17,8 +18,8 @@ mod producer;
 mod retry;
 
 pub use admin::{BrokerInfo, ClusterDescription, ListedOffset, NewTopic, OffsetSpec};
-pub use alter::{ConfigChange, TopicConfigEntry};
 pub use client::{Client, ClientOptions, PartitionMetadata, TopicMetadata};
+pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
 pub use connection::{Answer, Connection, ConnectionOptions};
 pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, OutOfRange};
 pub use error::ClientError;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand};
-use client::{Client, ClientError, ClientOptions, ConfigChange, ErrorCode, NewTopic, OffsetSpec, TopicMetadata};
+use client::{
+    Client, ClientError, ClientOptions, ConfigChange, ConfigResource, ConfigSource, ErrorCode, NewTopic, OffsetSpec, TopicMetadata,
+};
 use serde_json::json;
 
 use super::{DEFAULT_BOOTSTRAP, WrongUse, print_json, print_line, print_table};
@@ -165,20 +167,26 @@ fn missing_topic(name: &str, error: ClientError) -> anyhow::Error {
     }
 }
 
-async fn alter(name: &str, set: &[String], unset: Vec<String>, partitions: Option<i32>, cluster: &Cluster) -> Result<()> {
+/// What `--set` and `--unset` ask for.
+pub(super) fn config_changes(set: &[String], unset: Vec<String>) -> Result<Vec<ConfigChange>> {
     let mut changes = Vec::with_capacity(set.len() + unset.len());
     for text in set {
         let (name, value) = key_and_value("--set", text)?;
         changes.push(ConfigChange::Set { name, value });
     }
     changes.extend(unset.into_iter().map(|name| ConfigChange::Unset { name }));
+    Ok(changes)
+}
+
+async fn alter(name: &str, set: &[String], unset: Vec<String>, partitions: Option<i32>, cluster: &Cluster) -> Result<()> {
+    let changes = config_changes(set, unset)?;
     if changes.is_empty() && partitions.is_none() {
         return Err(WrongUse("nothing to change; give --set KEY=VALUE, --unset KEY or --partitions N".to_owned()).into());
     }
     let client = cluster.connect(false).await?;
     describe_topic(&client, name).await?;
     if !changes.is_empty() {
-        client.alter_topic_configs(name, &changes).await?;
+        client.alter_configs(&ConfigResource::Topic(name.to_owned()), &changes).await?;
         print_line(format_args!("changed {} configs of topic {name}", changes.len()))?;
     }
     if let Some(total) = partitions {
@@ -191,8 +199,8 @@ async fn alter(name: &str, set: &[String], unset: Vec<String>, partitions: Optio
 async fn describe(name: &str, cluster: &Cluster, json: bool) -> Result<()> {
     let client = cluster.connect(false).await?;
     let topic = describe_topic(&client, name).await?;
-    let mut configs = client.topic_configs(name).await?;
-    configs.retain(|config| config.is_set);
+    let mut configs = client.configs(&ConfigResource::Topic(name.to_owned())).await?;
+    configs.retain(|config| config.source == ConfigSource::Topic);
     let led: Vec<i32> =
         topic.partitions.iter().filter(|partition| partition.leader.is_some()).map(|partition| partition.partition).collect();
     let ask = |spec: OffsetSpec| led.iter().map(|partition| (*partition, spec)).collect::<Vec<_>>();
