@@ -14,11 +14,11 @@ use crate::broker::Broker;
 use crate::connection::{Answer, Begun, Hurry, Reply, Service};
 use crate::handlers::produce::Produced;
 use crate::handlers::{
-    alter_configs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics, delete_groups,
-    delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers,
-    describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
-    leave_group, list_config_resources, list_groups, list_offsets, metadata, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, produce, reassignments, sync_group,
+    alter_configs, alter_replica_log_dirs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_partitions,
+    create_topics, delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
+    describe_producers, describe_quorum, describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat,
+    incremental_alter_configs, init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets, metadata,
+    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, reassignments, sync_group,
 };
 use crate::memory_budget::Charge;
 use crate::session::{RequestContext, Session, Stage};
@@ -157,6 +157,12 @@ impl Dispatch {
             Request::ListConfigResources(request) => self.reply(context.clone(), async move {
                 let charge = room(&broker, list_config_resources::answer_bytes(&broker)).await;
                 Handled { charge, ..ResponseBody::ListConfigResources(list_config_resources::handle(&broker, &context, &request)).into() }
+            }),
+            Request::AlterReplicaLogDirs(request) => self.reply(context.clone(), async move {
+                ResponseBody::AlterReplicaLogDirs(alter_replica_log_dirs::handle(&broker, &context, &request)).into()
+            }),
+            Request::DescribeQuorum(request) => self.reply(context.clone(), async move {
+                ResponseBody::DescribeQuorum(describe_quorum::handle(&broker, &context, &request)).into()
             }),
             Request::DescribeLogDirs(request) => self.reply(context.clone(), async move {
                 let charge = room(&broker, describe_log_dirs::answer_bytes(&broker, &request)).await;

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest,
     ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
     DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
-    ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::Decodable;
 
@@ -44,22 +44,26 @@ pub enum Request {
     InitProducerId(InitProducerIdRequest),
     /// Finds where a leader epoch ends.
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
-    /// Reads configs of topics and brokers.
+    /// Reads configs of topics, brokers and groups.
     DescribeConfigs(DescribeConfigsRequest),
-    /// Replaces all configs of topics.
+    /// Replaces all configs of topics, brokers or groups.
     AlterConfigs(AlterConfigsRequest),
+    /// Asks for replicas in other log directories.
+    AlterReplicaLogDirs(AlterReplicaLogDirsRequest),
     /// Says what lies in the data directory.
     DescribeLogDirs(DescribeLogDirsRequest),
     /// Grows topics.
     CreatePartitions(CreatePartitionsRequest),
     /// Elects leaders, also unclean ones.
     ElectLeaders(ElectLeadersRequest),
-    /// Changes single configs of topics.
+    /// Changes single configs of topics, brokers or groups.
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// Asks for other replicas.
     AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
     /// Lists replicas that are being moved.
     ListPartitionReassignments(ListPartitionReassignmentsRequest),
+    /// Says who keeps the cluster's metadata.
+    DescribeQuorum(DescribeQuorumRequest),
     /// Names the cluster and its brokers.
     DescribeCluster(DescribeClusterRequest),
     /// Names the producers that a partition remembers.
@@ -188,6 +192,8 @@ fn decode_body(api: ApiKey, version: i16, body: &mut Bytes) -> Result<Request, S
         ApiKey::OffsetForLeaderEpoch => Request::OffsetForLeaderEpoch(decode_as(body, version)?),
         ApiKey::DescribeConfigs => Request::DescribeConfigs(decode_as(body, version)?),
         ApiKey::AlterConfigs => Request::AlterConfigs(decode_as(body, version)?),
+        ApiKey::AlterReplicaLogDirs => Request::AlterReplicaLogDirs(decode_as(body, version)?),
+        ApiKey::DescribeQuorum => Request::DescribeQuorum(decode_as(body, version)?),
         ApiKey::DescribeLogDirs => Request::DescribeLogDirs(decode_as(body, version)?),
         ApiKey::CreatePartitions => Request::CreatePartitions(decode_as(body, version)?),
         ApiKey::ElectLeaders => Request::ElectLeaders(decode_as(body, version)?),

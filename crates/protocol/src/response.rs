@@ -9,13 +9,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
 use kafka_protocol::messages::{
-    AlterConfigsResponse, AlterPartitionReassignmentsResponse, ApiVersionsResponse, ConsumerGroupDescribeResponse,
-    ConsumerGroupHeartbeatResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse, DeleteRecordsResponse,
-    DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse, DescribeLogDirsResponse,
-    DescribeProducersResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse, FindCoordinatorResponse, HeartbeatResponse,
-    IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse, ListConfigResourcesResponse,
-    ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse, MetadataResponse, OffsetCommitResponse,
-    OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse,
+    AlterConfigsResponse, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse, ApiVersionsResponse,
+    ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse,
+    DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse,
+    DescribeLogDirsResponse, DescribeProducersResponse, DescribeQuorumResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse,
+    FindCoordinatorResponse, HeartbeatResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse,
+    LeaveGroupResponse, ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
+    MetadataResponse, OffsetCommitResponse, OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse,
+    SyncGroupResponse,
 };
 use kafka_protocol::protocol::Encodable;
 
@@ -54,6 +55,8 @@ pub enum ResponseBody {
     DescribeConfigs(DescribeConfigsResponse),
     /// What became of it, by resource.
     AlterConfigs(AlterConfigsResponse),
+    /// What became of it, by partition.
+    AlterReplicaLogDirs(AlterReplicaLogDirsResponse),
     /// Sizes by partition.
     DescribeLogDirs(DescribeLogDirsResponse),
     /// What became of it, by topic.
@@ -70,6 +73,8 @@ pub enum ResponseBody {
     DescribeCluster(DescribeClusterResponse),
     /// Producers by partition.
     DescribeProducers(DescribeProducersResponse),
+    /// The voters, and how far they are.
+    DescribeQuorum(DescribeQuorumResponse),
     /// Resources that have configs of their own.
     ListConfigResources(ListConfigResourcesResponse),
     /// Topics and partitions, and where the next page begins.
@@ -117,6 +122,8 @@ impl ResponseBody {
             Self::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
             Self::AlterConfigs(_) => ApiKey::AlterConfigs,
+            Self::AlterReplicaLogDirs(_) => ApiKey::AlterReplicaLogDirs,
+            Self::DescribeQuorum(_) => ApiKey::DescribeQuorum,
             Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
             Self::ElectLeaders(_) => ApiKey::ElectLeaders,
@@ -211,6 +218,8 @@ fn encode_body(body: ResponseBody, version: i16, gather: &mut Gather) -> Result<
         ResponseBody::OffsetForLeaderEpoch(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::DescribeConfigs(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::AlterConfigs(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::AlterReplicaLogDirs(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DescribeQuorum(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::DescribeLogDirs(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::CreatePartitions(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::ElectLeaders(body) => encode_as(&body, version, gather.head())?,
@@ -318,6 +327,13 @@ fn fit(mut body: ResponseBody, version: i16) -> ResponseBody {
                 for result in &mut body.results {
                     (result.total_bytes, result.usable_bytes) = (-1, -1);
                 }
+            }
+        }
+        ResponseBody::DescribeQuorum(body) if version < 2 => {
+            body.nodes.clear();
+            let partitions = body.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+            for replica in partitions.flat_map(|partition| partition.current_voters.iter_mut().chain(&mut partition.observers)) {
+                replica.replica_directory_id = Default::default();
             }
         }
         ResponseBody::ElectLeaders(body) if version < 1 => body.error_code = 0,

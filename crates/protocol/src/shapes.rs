@@ -5,15 +5,15 @@ use std::mem::size_of;
 
 use kafka_protocol::messages::{
     GroupId, TopicName, alter_configs_request as alter_configs, alter_partition_reassignments_request as alter_reassignments,
-    consumer_group_heartbeat_request as consumer_heartbeat, create_partitions_request as create_partitions,
-    create_topics_request as create_topics, delete_records_request as delete_records, delete_topics_request as delete_topics,
-    describe_configs_request as describe_configs, describe_log_dirs_request as describe_log_dirs,
-    describe_producers_request as describe_producers, describe_topic_partitions_request as describe_topic_partitions,
-    elect_leaders_request as elect_leaders, fetch_request as fetch, incremental_alter_configs_request as incremental_alter_configs,
-    join_group_request as join_group, leave_group_request as leave_group, list_offsets_request as list_offsets,
-    list_partition_reassignments_request as list_reassignments, metadata_request as metadata, offset_commit_request as offset_commit,
-    offset_delete_request as offset_delete, offset_fetch_request as offset_fetch, offset_for_leader_epoch_request as leader_epoch,
-    produce_request as produce, sync_group_request as sync_group,
+    alter_replica_log_dirs_request as alter_replica_log_dirs, consumer_group_heartbeat_request as consumer_heartbeat,
+    create_partitions_request as create_partitions, create_topics_request as create_topics, delete_records_request as delete_records,
+    delete_topics_request as delete_topics, describe_configs_request as describe_configs, describe_log_dirs_request as describe_log_dirs,
+    describe_producers_request as describe_producers, describe_quorum_request as describe_quorum,
+    describe_topic_partitions_request as describe_topic_partitions, elect_leaders_request as elect_leaders, fetch_request as fetch,
+    incremental_alter_configs_request as incremental_alter_configs, join_group_request as join_group, leave_group_request as leave_group,
+    list_offsets_request as list_offsets, list_partition_reassignments_request as list_reassignments, metadata_request as metadata,
+    offset_commit_request as offset_commit, offset_delete_request as offset_delete, offset_fetch_request as offset_fetch,
+    offset_for_leader_epoch_request as leader_epoch, produce_request as produce, sync_group_request as sync_group,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -108,6 +108,8 @@ pub(crate) fn of(api: ApiKey) -> &'static Shape {
         ApiKey::DeleteRecords => &DELETE_RECORDS,
         ApiKey::DescribeConfigs => &DESCRIBE_CONFIGS,
         ApiKey::AlterConfigs => &ALTER_CONFIGS,
+        ApiKey::AlterReplicaLogDirs => &ALTER_REPLICA_LOG_DIRS,
+        ApiKey::DescribeQuorum => &DESCRIBE_QUORUM,
         ApiKey::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::ElectLeaders => &ELECT_LEADERS,
@@ -266,6 +268,17 @@ static ALTER_CONFIGS: Shape = body(&[always(Array(&ALTER_CONFIGS_RESOURCE)), alw
 static ALTER_CONFIGS_RESOURCE: Shape =
     element(size_of::<alter_configs::AlterConfigsResource>(), &[always(INT8), always(String), always(Array(&ALTER_CONFIGS_CONFIG))]);
 static ALTER_CONFIGS_CONFIG: Shape = element(size_of::<alter_configs::AlterableConfig>(), &[always(String), always(NullableString)]);
+
+static ALTER_REPLICA_LOG_DIRS: Shape = body(&[always(Array(&ALTER_REPLICA_LOG_DIRS_DIR))]);
+static ALTER_REPLICA_LOG_DIRS_DIR: Shape =
+    element(size_of::<alter_replica_log_dirs::AlterReplicaLogDir>(), &[always(String), always(Array(&ALTER_REPLICA_LOG_DIRS_TOPIC))]);
+static ALTER_REPLICA_LOG_DIRS_TOPIC: Shape =
+    element(size_of::<alter_replica_log_dirs::AlterReplicaLogDirTopic>(), &[always(String), always(Array(&BARE_INT32))]);
+
+static DESCRIBE_QUORUM: Shape = body(&[always(Array(&DESCRIBE_QUORUM_TOPIC))]);
+static DESCRIBE_QUORUM_TOPIC: Shape =
+    element(size_of::<describe_quorum::TopicData>(), &[always(String), always(Array(&DESCRIBE_QUORUM_PARTITION))]);
+static DESCRIBE_QUORUM_PARTITION: Shape = element(size_of::<describe_quorum::PartitionData>(), &[always(INT32)]);
 
 static DESCRIBE_LOG_DIRS: Shape = body(&[always(NullableArray(&DESCRIBE_LOG_DIRS_TOPIC))]);
 static DESCRIBE_LOG_DIRS_TOPIC: Shape =

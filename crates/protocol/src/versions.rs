@@ -103,10 +103,12 @@ apis! {
     InitProducerId(InitProducerIdRequest, InitProducerIdResponse) = 22, 0..=5, flexible 2;
     /// Finds where a leader epoch ends.
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse) = 23, 2..=4, flexible 4;
-    /// Reads configs of topics and brokers.
+    /// Reads configs of topics, brokers and groups.
     DescribeConfigs(DescribeConfigsRequest, DescribeConfigsResponse) = 32, 0..=4, flexible 4;
-    /// Replaces all configs of topics.
+    /// Replaces all configs of topics, brokers or groups.
     AlterConfigs(AlterConfigsRequest, AlterConfigsResponse) = 33, 0..=2, flexible 2;
+    /// Asks for replicas in other log directories.
+    AlterReplicaLogDirs(AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse) = 34, 1..=2, flexible 2;
     /// Says what lies in the data directory.
     DescribeLogDirs(DescribeLogDirsRequest, DescribeLogDirsResponse) = 35, 1..=5, flexible 2;
     /// Grows topics.
@@ -115,7 +117,7 @@ apis! {
     DeleteGroups(DeleteGroupsRequest, DeleteGroupsResponse) = 42, 0..=2, flexible 2;
     /// Elects leaders, also unclean ones.
     ElectLeaders(ElectLeadersRequest, ElectLeadersResponse) = 43, 0..=2, flexible 2;
-    /// Changes single configs of topics.
+    /// Changes single configs of topics, brokers or groups.
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse) = 44, 0..=1, flexible 1;
     /// Asks for other replicas.
     AlterPartitionReassignments(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse) = 45, 0..=1, flexible 0;
@@ -123,6 +125,8 @@ apis! {
     ListPartitionReassignments(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse) = 46, 0..=0, flexible 0;
     /// Forgets how far a group has read.
     OffsetDelete(OffsetDeleteRequest, OffsetDeleteResponse) = 47, 0..=0, flexible i16::MAX;
+    /// Says who keeps the cluster's metadata.
+    DescribeQuorum(DescribeQuorumRequest, DescribeQuorumResponse) = 55, 0..=2, flexible 0;
     /// Names the cluster and its brokers.
     DescribeCluster(DescribeClusterRequest, DescribeClusterResponse) = 60, 0..=2, flexible 0;
     /// Names the producers that a partition remembers.

@@ -1,21 +1,22 @@
-//! CreatePartitions, DeleteRecords, ElectLeaders, reassignments, DescribeTopicPartitions, DescribeLogDirs and DescribeProducers over the
-//! wire.
+//! CreatePartitions, DeleteRecords, ElectLeaders, reassignments, DescribeTopicPartitions, log directories, DescribeQuorum and
+//! DescribeProducers over the wire.
 
 use protocol::ErrorCode;
 use protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
 use protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use protocol::messages::elect_leaders_request::TopicPartitions;
 use protocol::messages::{
-    AlterPartitionReassignmentsRequest, BrokerId, CreatePartitionsRequest, DeleteRecordsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ElectLeadersRequest, TopicName,
-    describe_producers_request,
+    AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, BrokerId, CreatePartitionsRequest, DeleteRecordsRequest,
+    DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+    DescribeTopicPartitionsResponse, ElectLeadersRequest, TopicName, describe_producers_request, describe_quorum_request,
 };
 use types::TopicPartition;
 
-use crate::harness::{Peer, TestBroker, batch, sequenced_batch, text};
+use crate::harness::{NOW, Peer, SOON, TestBroker, batch, sequenced_batch, text};
 use crate::metadata::ELECTED_AT;
 
 fn growth(name: &str, count: i32) -> CreatePartitionsTopic {
@@ -225,6 +226,71 @@ async fn a_partitions_size_is_what_store_and_log_hold_of_it() {
     assert!(0 < all.usable_bytes && all.usable_bytes <= all.total_bytes);
     let some = ask(Some(vec![("t", vec![0, 0, 9]), ("none", vec![0])])).await;
     assert_eq!(sizes(&some), [("t".to_owned(), 0, both)]);
+}
+
+#[tokio::test]
+async fn a_replica_is_where_it_is_and_there_is_nowhere_else() {
+    let broker = TestBroker::start().await;
+    let id = broker.create_topic("t", 2, &[]).await;
+    broker.metadata.change(|image| {
+        let mut topic = metadata_api::TopicImage::clone(&image.topics[&id]);
+        topic.partitions[1].leader = Some(types::BrokerId(2));
+        image.insert_topic(std::sync::Arc::new(topic));
+    });
+    let mut peer = broker.connect().await;
+    let dir = |path: &str, topics: &[(&str, i32)]| {
+        let topic =
+            |(name, index): &(&str, i32)| AlterReplicaLogDirTopic::default().with_name(TopicName(text(name))).with_partitions(vec![*index]);
+        AlterReplicaLogDir::default().with_path(text(path)).with_topics(topics.iter().map(topic).collect())
+    };
+    let mut answered = async || {
+        let dirs = vec![dir(".", &[("t", 0), ("none", 0), ("t", 1), ("t", 9)]), dir("/elsewhere", &[("t", 0), ("none", 0)])];
+        let answer = peer.ask(2, &AlterReplicaLogDirsRequest::default().with_dirs(dirs)).await;
+        let results = answer.results.into_iter();
+        results
+            .map(|topic| (topic.topic_name.to_string(), topic.partitions.iter().map(|it| it.error_code).collect::<Vec<_>>()))
+            .collect::<Vec<_>>()
+    };
+    let (not_found, unknown) = (ErrorCode::LogDirNotFound.code(), ErrorCode::UnknownTopicOrPartition.code());
+    let expected = [
+        ("none".to_owned(), vec![unknown, not_found]),
+        ("t".to_owned(), vec![0, ErrorCode::ReplicaNotAvailable.code(), unknown, not_found]),
+    ];
+    let led_elsewhere = async {
+        while answered().await != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, led_elsewhere).await.expect("the other broker leads");
+}
+
+#[tokio::test]
+async fn metadata_is_kept_by_one_voter_whose_log_is_the_journal() {
+    let broker = TestBroker::start().await;
+    let mut peer = broker.connect().await;
+    let ask = |name: &str, index: i32| {
+        let partition = describe_quorum_request::PartitionData::default().with_partition_index(index);
+        let topic = describe_quorum_request::TopicData::default().with_topic_name(TopicName(text(name))).with_partitions(vec![partition]);
+        DescribeQuorumRequest::default().with_topics(vec![topic])
+    };
+    let revision = broker.metadata.change(|image| {
+        let other = metadata_api::BrokerImage { alive: true, ..(*image.brokers[&types::BrokerId(2)]).clone() };
+        image.brokers.insert(other.id, std::sync::Arc::new(other));
+    });
+    let answer = peer.ask(2, &ask("__cluster_metadata", 0)).await;
+    let partition = &answer.topics[0].partitions[0];
+    assert_eq!((answer.error_code, partition.error_code), (0, 0));
+    assert_eq!((partition.leader_id.0, partition.leader_epoch, partition.high_watermark), (1, 1, revision.0 as i64 + 1));
+    let voters: Vec<_> = partition.current_voters.iter().map(|voter| (voter.replica_id.0, voter.log_end_offset)).collect();
+    assert_eq!(voters, [(1, partition.high_watermark)]);
+    assert_eq!(partition.current_voters[0].last_caught_up_timestamp, NOW);
+    assert_eq!(partition.observers.iter().map(|it| (it.replica_id.0, it.log_end_offset)).collect::<Vec<_>>(), [(2, -1)]);
+    let nodes: Vec<_> = answer.nodes.iter().map(|node| (node.node_id.0, node.listeners[0].host.to_string())).collect();
+    assert_eq!(nodes, [(1, "host1".to_owned())]);
+    for (name, index) in [("__cluster_metadata", 1), ("t", 0)] {
+        let answer = peer.ask(2, &ask(name, index)).await;
+        assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::UnknownTopicOrPartition.code(), "{name}-{index}");
+    }
 }
 
 #[tokio::test]

@@ -162,6 +162,28 @@ async fn every_listed_version_of_every_api_is_answered() {
                 let request = |_| IncrementalAlterConfigsRequest::default().with_resources(vec![resource.clone()]);
                 all(peer, *api, request, |version, answer| assert_eq!(answer.responses[0].error_code, 0, "version {version}")).await;
             }
+            ApiKey::AlterReplicaLogDirs => {
+                let topic = alter_replica_log_dirs_request::AlterReplicaLogDirTopic::default();
+                let topic = topic.with_name(TopicName(text("t"))).with_partitions(vec![0]);
+                let dir = alter_replica_log_dirs_request::AlterReplicaLogDir::default().with_path(text(".")).with_topics(vec![topic]);
+                let request = |_| AlterReplicaLogDirsRequest::default().with_dirs(vec![dir.clone()]);
+                all(peer, *api, request, |version, answer| {
+                    assert_eq!(answer.results[0].partitions[0].error_code, 0, "version {version}");
+                })
+                .await;
+            }
+            ApiKey::DescribeQuorum => {
+                let partition = describe_quorum_request::PartitionData::default();
+                let topic = describe_quorum_request::TopicData::default().with_topic_name(TopicName(text("__cluster_metadata")));
+                let request =
+                    |_| DescribeQuorumRequest::default().with_topics(vec![topic.clone().with_partitions(vec![partition.clone()])]);
+                all(peer, *api, request, |version, answer| {
+                    let partition = &answer.topics[0].partitions[0];
+                    assert_eq!((partition.leader_id.0, partition.current_voters[0].replica_id.0), (1, 1), "version {version}");
+                    assert_eq!(answer.nodes.len(), usize::from(2 <= version), "version {version}");
+                })
+                .await;
+            }
             ApiKey::DescribeLogDirs => {
                 let request = |_| DescribeLogDirsRequest::default().with_topics(None);
                 all(peer, *api, request, |version, answer| {

@@ -28,7 +28,8 @@ use kafka_protocol::messages::produce_response::{
 };
 use kafka_protocol::messages::*;
 use kafka_protocol::messages::{
-    alter_configs_response, describe_producers_response, describe_topic_partitions_response, incremental_alter_configs_response,
+    alter_configs_response, alter_replica_log_dirs_response, describe_producers_response, describe_quorum_response,
+    describe_topic_partitions_response, incremental_alter_configs_response,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use kafka_protocol_3_9::messages as oracle;
@@ -212,6 +213,39 @@ fn full_body(api: ApiKey) -> ResponseBody {
                 .with_resource_type(2)
                 .with_resource_name(text("events")),
         ])),
+        ApiKey::AlterReplicaLogDirs => ResponseBody::AlterReplicaLogDirs(AlterReplicaLogDirsResponse::default().with_results(vec![
+            alter_replica_log_dirs_response::AlterReplicaLogDirTopicResult::default().with_topic_name(topic_name()).with_partitions(vec![
+                alter_replica_log_dirs_response::AlterReplicaLogDirPartitionResult::default().with_partition_index(1).with_error_code(57),
+            ]),
+        ])),
+        ApiKey::DescribeQuorum => {
+            let replica = |id| {
+                describe_quorum_response::ReplicaState::default()
+                    .with_replica_id(BrokerId(id))
+                    .with_replica_directory_id(uuid::Uuid::from_u128(1))
+                    .with_log_end_offset(2)
+                    .with_last_fetch_timestamp(3)
+                    .with_last_caught_up_timestamp(4)
+            };
+            let partition = describe_quorum_response::PartitionData::default()
+                .with_error_code(3)
+                .with_error_message(Some(text("no")))
+                .with_leader_id(BrokerId(1))
+                .with_leader_epoch(2)
+                .with_high_watermark(3)
+                .with_current_voters(vec![replica(1)])
+                .with_observers(vec![replica(2)]);
+            let listener = describe_quorum_response::Listener::default().with_name(text("CONTROLLER")).with_host(text("host")).with_port(9);
+            ResponseBody::DescribeQuorum(
+                DescribeQuorumResponse::default()
+                    .with_error_code(31)
+                    .with_error_message(Some(text("no")))
+                    .with_topics(vec![
+                        describe_quorum_response::TopicData::default().with_topic_name(topic_name()).with_partitions(vec![partition]),
+                    ])
+                    .with_nodes(vec![describe_quorum_response::Node::default().with_node_id(BrokerId(1)).with_listeners(vec![listener])]),
+            )
+        }
         ApiKey::DescribeLogDirs => {
             ResponseBody::DescribeLogDirs(DescribeLogDirsResponse::default().with_error_code(31).with_results(vec![
             DescribeLogDirsResult::default()
@@ -521,6 +555,11 @@ fn every_advertised_version_encodes_a_response_with_every_field_set() {
                 ApiKey::DeleteRecords => assert_eq!(read_back::<DeleteRecordsRequest>(version, body).topics.len(), 1),
                 ApiKey::DescribeConfigs => assert_eq!(read_back::<DescribeConfigsRequest>(version, body).results.len(), 1),
                 ApiKey::AlterConfigs => assert_eq!(read_back::<AlterConfigsRequest>(version, body).responses.len(), 1),
+                ApiKey::AlterReplicaLogDirs => assert_eq!(read_back::<AlterReplicaLogDirsRequest>(version, body).results.len(), 1),
+                ApiKey::DescribeQuorum => {
+                    let answer = read_back::<DescribeQuorumRequest>(version, body);
+                    assert_eq!((answer.topics.len(), answer.nodes.len()), (1, usize::from(2 <= version)));
+                }
                 ApiKey::DescribeLogDirs => assert_eq!(read_back::<DescribeLogDirsRequest>(version, body).results.len(), 1),
                 ApiKey::CreatePartitions => assert_eq!(read_back::<CreatePartitionsRequest>(version, body).results.len(), 1),
                 ApiKey::ElectLeaders => {

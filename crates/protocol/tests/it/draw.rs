@@ -117,6 +117,8 @@ pub(crate) fn request(draw: &mut Draw, api: ApiKey, version: i16) -> (Request, B
         ApiKey::DeleteRecords => framed!(DeleteRecords, draw_admin::delete_records(draw, version)),
         ApiKey::DescribeConfigs => framed!(DescribeConfigs, draw_admin::describe_configs(draw, version)),
         ApiKey::AlterConfigs => framed!(AlterConfigs, draw_admin::alter_configs(draw, version)),
+        ApiKey::AlterReplicaLogDirs => framed!(AlterReplicaLogDirs, draw_admin::alter_replica_log_dirs(draw, version)),
+        ApiKey::DescribeQuorum => framed!(DescribeQuorum, draw_admin::describe_quorum(draw)),
         ApiKey::DescribeLogDirs => framed!(DescribeLogDirs, draw_admin::describe_log_dirs(draw, version)),
         ApiKey::CreatePartitions => framed!(CreatePartitions, draw_admin::create_partitions(draw, version)),
         ApiKey::ElectLeaders => framed!(ElectLeaders, draw_admin::elect_leaders(draw, version)),

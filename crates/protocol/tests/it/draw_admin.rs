@@ -57,6 +57,28 @@ pub(crate) fn alter_configs(draw: &mut Draw, version: i16) -> AlterConfigsReques
     tagged!(draw, flexible, AlterConfigsRequest::default().with_resources(resources).with_validate_only(draw.chance()))
 }
 
+pub(crate) fn alter_replica_log_dirs(draw: &mut Draw, version: i16) -> AlterReplicaLogDirsRequest {
+    use protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
+    let flexible = 2 <= version;
+    let dirs = draw.list(|draw| {
+        let topics = draw.list(|draw| {
+            let topic = AlterReplicaLogDirTopic::default().with_name(draw.topic()).with_partitions(draw.list(Draw::i32));
+            tagged!(draw, flexible, topic)
+        });
+        tagged!(draw, flexible, AlterReplicaLogDir::default().with_path(draw.text()).with_topics(topics))
+    });
+    tagged!(draw, flexible, AlterReplicaLogDirsRequest::default().with_dirs(dirs))
+}
+
+pub(crate) fn describe_quorum(draw: &mut Draw) -> DescribeQuorumRequest {
+    use protocol::messages::describe_quorum_request::{PartitionData, TopicData};
+    let topics = draw.list(|draw| {
+        let partitions = draw.list(|draw| tagged!(draw, true, PartitionData::default().with_partition_index(draw.i32())));
+        tagged!(draw, true, TopicData::default().with_topic_name(draw.topic()).with_partitions(partitions))
+    });
+    tagged!(draw, true, DescribeQuorumRequest::default().with_topics(topics))
+}
+
 pub(crate) fn describe_log_dirs(draw: &mut Draw, version: i16) -> DescribeLogDirsRequest {
     let flexible = 2 <= version;
     let topics = draw.maybe(|draw| {
