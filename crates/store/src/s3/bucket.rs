@@ -17,20 +17,23 @@ pub(crate) async fn create(location: &S3Location, options: &S3Options, clock: Ar
     let (options, credentials) = configured(options, clock).await;
     let region = options.region.as_deref().unwrap_or(DEFAULT_REGION);
     let refused = |detail: String| OpenError::Refused { url: location.url(), detail };
-
-    let mut request = HttpRequest::new(constraint(region).into());
-    *request.method_mut() = "PUT".parse().expect("PUT is a method");
-    *request.uri_mut() = url(location, &options, region).parse().map_err(|error| refused(format!("not a URL of a bucket: {error}")))?;
-    let credential = credentials.get_credential().await.map_err(|error| refused(told(&error)))?;
-    AwsAuthorizer::new(&credential, "s3", region).try_authorize(&mut request, None).map_err(|error| refused(told(&error)))?;
-
-    let client = Answers::default().connect(&client_options()).map_err(|error| refused(told(&error)))?;
     let unavailable = |detail: String| OpenError::Unavailable { url: location.url(), detail };
-    let error = match tokio::time::timeout(TIME_LIMIT, client.execute(request)).await {
-        Ok(Ok(_)) => return Ok(Created::Made),
-        Ok(Err(error)) => error,
-        Err(_) => return Err(unavailable(format!("no answer within {} s", TIME_LIMIT.as_secs()))),
+    let credential = credentials.get_credential().await.map_err(|error| refused(told(&error)))?;
+    let client = Answers::default().connect(&client_options()).map_err(|error| refused(told(&error)))?;
+    let send = async |method: &str, body: String| {
+        let mut request = HttpRequest::new(body.into());
+        *request.method_mut() = method.parse().expect("it is a method");
+        *request.uri_mut() = url(location, &options, region).parse().map_err(|error| refused(format!("not a bucket's URL: {error}")))?;
+        let signed = AwsAuthorizer::new(&credential, "s3", region).try_authorize(&mut request, None);
+        signed.map_err(|error| refused(told(&error)))?;
+        let answer = tokio::time::timeout(TIME_LIMIT, client.execute(request)).await;
+        answer.map_err(|_| unavailable(format!("no answer within {} s", TIME_LIMIT.as_secs())))
     };
+    // In its first region S3 says that it has made a bucket that was there.
+    if send("HEAD", String::new()).await?.is_ok() {
+        return Ok(Created::WasThere);
+    }
+    let Err(error) = send("PUT", constraint(region)).await? else { return Ok(Created::Made) };
     match causes(&error).find_map(|cause| cause.downcast_ref::<Refusal>()) {
         Some(refusal) if refusal.is("BucketAlreadyOwnedByYou") => Ok(Created::WasThere),
         Some(refusal) if refusal.is("BucketAlreadyExists") => {
