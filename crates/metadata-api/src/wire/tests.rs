@@ -16,10 +16,10 @@ use types::{
 use super::*;
 use crate::{
     AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, BrokerImage, ClusterImage, ConfigResource, CreatePartitions, CreateTopic,
-    HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionImage, PartitionPublish, PartitionRefusal, PartitionReplacement,
-    PartitionState, PartitionVerdict, ProducerDelta, PublishAnswer, PublishRequest, PublishedObject, RegisterBroker, Registration,
-    ReplaceAnswer, ReplaceSegments, ReplaceVerdict, ResourceConfigs, RowPage, Run, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken,
-    TakeSlot, TopicCreated, TopicImage,
+    DurabilityChange, EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionImage, PartitionPublish,
+    PartitionRefusal, PartitionReplacement, PartitionState, PartitionVerdict, ProducerDelta, PublishAnswer, PublishRequest,
+    PublishedObject, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, ReplaceVerdict, ResourceConfigs, RowPage, Run, SaveRows,
+    SegmentPage, SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 
 fn through<M: Message + Default>(message: &M) -> M {
