@@ -243,6 +243,7 @@ mod tests {
             "default.replication.factor" => "2",
             "group.consumer.min.session.timeout.ms" | "group.consumer.session.timeout.ms" => "45001",
             "group.consumer.min.heartbeat.interval.ms" | "group.consumer.heartbeat.interval.ms" => "5001",
+            "group.consumer.max.session.timeout.ms" => "55000",
             "group.consumer.min.assignment.interval.ms" => "1",
             "group.consumer.regex.refresh.interval.ms" | "group.max.session.timeout.ms" => "100000",
             _ => "7001",
