@@ -105,9 +105,7 @@ impl Broker {
     pub async fn start(deps: Deps) -> Result<BrokerHandle, StartError> {
         let Deps { partitions, metadata, clock, random, listeners, configuration, registry, log_fill, flusher, began_to_lead, tasks } =
             deps;
-        let images = metadata.image();
-        let first_image = images.borrow().clone();
-        let settings = Arc::new(Settings::new(configuration, &first_image).map_err(StartError::Configuration)?);
+        let settings = Arc::new(Settings::new(configuration).map_err(StartError::Configuration)?);
         let options = settings.in_force();
         let connections = ConnectionMetrics::new(&registry)?;
         let (requests, answers) = (MemoryBudget::new(options.request_memory_bytes), MemoryBudget::new(options.answer_memory_bytes));
@@ -123,6 +121,8 @@ impl Broker {
         let limits = Limits { largest_frame: options.request_max_bytes, idle: options.max_idle, stall: STALL, drain: DRAIN };
 
         let listening = listeners.into_iter().map(BoundListener::listen).collect::<Result<Vec<_>, _>>()?;
+        let images = metadata.image();
+        let first_image = images.borrow().clone();
         leadership.begin(&first_image);
         let following = Shutdown::new();
         let follow = Arc::clone(&leadership).follow(Arc::clone(&metadata), first_image, following.child());

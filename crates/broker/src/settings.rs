@@ -49,18 +49,16 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// What the broker was started with, and over it what `image` has.
+    /// What the broker was started with; nothing is set yet.
     ///
     /// # Errors
     /// Says what of the configuration contradicts itself.
-    pub(crate) fn new(configuration: Arc<dyn Configuration>, image: &ClusterImage) -> Result<Self, String> {
+    pub(crate) fn new(configuration: Arc<dyn Configuration>) -> Result<Self, String> {
         let options = configuration.options(&BTreeMap::new())?;
         let (id, started_with) = (options.id, options.topic_defaults.clone());
         let groups = (Arc::new(options.groups.clone()), Arc::default());
         let in_force = InForce { options, started_with, running: Running::default(), groups };
-        let settings = Self { id, configuration, followed: RwLock::new((Arc::default(), Arc::new(in_force))) };
-        settings.follow(image);
-        Ok(settings)
+        Ok(Self { id, configuration, followed: RwLock::new((Arc::default(), Arc::new(in_force))) })
     }
 
     pub(crate) fn in_force(&self) -> Arc<InForce> {
