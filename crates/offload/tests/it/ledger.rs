@@ -70,6 +70,10 @@ impl Ledger {
     }
 
     pub(crate) fn create(&self, partition: TopicPartition, durability: Durability) {
+        self.create_all([partition], durability);
+    }
+
+    pub(crate) fn create_all(&self, partitions: impl IntoIterator<Item = TopicPartition>, durability: Durability) {
         let state = &mut *self.state.lock();
         let part = LedgerPartition {
             owned: true,
@@ -81,7 +85,7 @@ impl Ledger {
             producers: ProducerWindows::default(),
             durability,
         };
-        state.partitions.insert(partition, part);
+        state.partitions.extend(partitions.into_iter().map(|partition| (partition, part.clone())));
         self.push_image(state);
     }
 

@@ -4,6 +4,7 @@
 mod crash;
 mod ledger;
 mod publishing;
+mod scale;
 mod sealing;
 mod stopping;
 mod uploading;

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use records::{BatchBuilder, Codec, stamp};
 use runtime::{ManualClock, Random, Shutdown};
 use store::faults::FaultyStore;
-use store::{MemoryStore, ObjectStore};
+use store::{CountingStore, MemoryStore, ObjectStore, StoreCounters};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use types::*;
@@ -122,6 +122,7 @@ impl Failpoints for StopAt {
 pub(crate) struct World {
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) memory: Arc<MemoryStore>,
+    pub(crate) counters: Arc<StoreCounters>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) lost: Arc<Lost>,
@@ -150,7 +151,9 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let clock = Arc::new(ManualClock::following_tokio(1_700_000_000_000));
         let memory = Arc::new(MemoryStore::new(clock.clone()));
-        let store = Arc::new(FaultyStore::new(memory.clone()));
+        let counting = CountingStore::new(memory.clone(), clock.clone());
+        let counters = counting.counters();
+        let store = Arc::new(FaultyStore::new(Arc::new(counting)));
         let ledger = Ledger::new(memory.clone());
         let options = MemoryOptions { generation_bytes: 3 * BATCH, ..MemoryOptions::default() };
         let wal = MemoryWal::new(WalId::from_bytes([5; 16]), options);
@@ -158,6 +161,7 @@ impl World {
         Self {
             store,
             memory,
+            counters,
             ledger,
             clock,
             lost: Arc::default(),
