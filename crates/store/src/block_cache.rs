@@ -1,10 +1,15 @@
-//! Blocks of immutable objects in memory, the least recently used going first when the bytes run out.
+//! Blocks of immutable objects in memory, in two shares: one for readers of the tail, one for those of history.
+//!
+//! Each share is sure of half the bytes, and what the other does not use is lent to it. So history alone has the whole cache, and however
+//! much of it is read, it takes nothing from a tail that keeps to its half. Within a share the least recently used block goes first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::ReadClass;
 
 /// A byte range of an object. The object never changes, so neither does what this names.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -13,30 +18,82 @@ pub(crate) struct BlockId {
     pub(crate) range: Range<u64>,
 }
 
+/// Whose half of a cache a block lies in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Share {
+    Tail,
+    History,
+}
+
+impl Share {
+    /// Where a block goes that `class` has fetched; rewrites keep none.
+    pub(crate) fn of(class: ReadClass) -> Option<Self> {
+        match class {
+            ReadClass::Tail => Some(Self::Tail),
+            ReadClass::CatchUp => Some(Self::History),
+            ReadClass::Rewrite => None,
+        }
+    }
+
+    /// Which share gives way when `share` needs `more` bytes of a full cache: itself if it would have more than its half.
+    pub(crate) fn gives_way(share: Self, held: u64, more: u64, capacity: u64) -> Self {
+        if capacity / 2 < held + more { share } else { share.other() }
+    }
+
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Tail => Self::History,
+            Self::History => Self::Tail,
+        }
+    }
+}
+
 /// At most `capacity` bytes of blocks.
 #[derive(Debug)]
 pub(crate) struct BlockCache {
     capacity: u64,
-    held: u64,
     /// Counts uses; a block's number is that of its last use.
     uses: u64,
-    blocks: HashMap<BlockId, (Bytes, u64)>,
+    blocks: HashMap<BlockId, Block>,
+    shares: [Order; 2],
+}
+
+#[derive(Debug)]
+struct Block {
+    bytes: Bytes,
+    last_use: u64,
+    share: Share,
+}
+
+/// The blocks of a share by their last use.
+#[derive(Debug, Default)]
+struct Order {
+    held: u64,
     by_use: BTreeMap<u64, BlockId>,
 }
 
 impl BlockCache {
     pub(crate) fn new(capacity: u64) -> Self {
-        Self { capacity, held: 0, uses: 0, blocks: HashMap::new(), by_use: BTreeMap::new() }
+        Self { capacity, uses: 0, blocks: HashMap::new(), shares: Default::default() }
     }
 
-    /// The block, which counts as used.
-    pub(crate) fn get(&mut self, id: &BlockId) -> Option<Bytes> {
-        let (block, last_use) = self.blocks.get_mut(id)?;
-        let id = self.by_use.remove(last_use).expect("every block has its last use in the order");
-        self.uses += 1;
-        *last_use = self.uses;
-        self.by_use.insert(self.uses, id);
-        Some(block.clone())
+    /// The block, which counts as used unless it is for a rewrite. What the tail uses is the tail's from then on.
+    pub(crate) fn get(&mut self, id: &BlockId, class: ReadClass) -> Option<Bytes> {
+        let block = self.blocks.get_mut(id)?;
+        if let Some(share) = Share::of(class) {
+            let from = &mut self.shares[block.share as usize];
+            let id = from.by_use.remove(&block.last_use).expect("every block has its last use in the order");
+            from.held -= block.bytes.len() as u64;
+            self.uses += 1;
+            block.last_use = self.uses;
+            if share == Share::Tail {
+                block.share = share;
+            }
+            let to = &mut self.shares[block.share as usize];
+            to.held += block.bytes.len() as u64;
+            to.by_use.insert(self.uses, id);
+        }
+        Some(block.bytes.clone())
     }
 
     pub(crate) fn contains(&self, id: &BlockId) -> bool {
@@ -44,25 +101,35 @@ impl BlockCache {
     }
 
     /// Keeps the block, and drops others until there is room; one larger than the whole cache is not kept.
-    pub(crate) fn insert(&mut self, id: BlockId, block: Bytes) {
-        let length = block.len() as u64;
+    pub(crate) fn insert(&mut self, id: BlockId, bytes: Bytes, share: Share) {
+        let length = bytes.len() as u64;
         if self.capacity < length || self.contains(&id) {
             return;
         }
-        while self.capacity - self.held < length {
-            let (_, oldest) = self.by_use.pop_first().expect("a cache that holds bytes holds blocks");
-            let (dropped, _) = self.blocks.remove(&oldest).expect("every block in the order is held");
-            self.held -= dropped.len() as u64;
+        while self.capacity - self.held() < length {
+            let mut victim = Share::gives_way(share, self.shares[share as usize].held, length, self.capacity);
+            if self.shares[victim as usize].by_use.is_empty() {
+                victim = victim.other();
+            }
+            self.drop_oldest(victim);
         }
         self.uses += 1;
-        self.held += length;
-        self.by_use.insert(self.uses, id.clone());
-        self.blocks.insert(id, (block, self.uses));
+        let order = &mut self.shares[share as usize];
+        order.held += length;
+        order.by_use.insert(self.uses, id.clone());
+        self.blocks.insert(id, Block { bytes, last_use: self.uses, share });
+    }
+
+    fn drop_oldest(&mut self, share: Share) {
+        let order = &mut self.shares[share as usize];
+        let (_, oldest) = order.by_use.pop_first().expect("a cache that holds bytes holds blocks");
+        let dropped = self.blocks.remove(&oldest).expect("every block in the order is held");
+        order.held -= dropped.bytes.len() as u64;
     }
 
     /// Bytes of all blocks.
     pub(crate) fn held(&self) -> u64 {
-        self.held
+        self.shares.iter().map(|order| order.held).sum()
     }
 }
 
@@ -76,29 +143,92 @@ mod tests {
         BlockId { key: "a".into(), range: number..number + 1 }
     }
 
+    fn block(length: usize) -> Bytes {
+        Bytes::from(vec![0; length])
+    }
+
+    fn kept(cache: &BlockCache, numbers: Range<u64>) -> Vec<u64> {
+        numbers.filter(|number| cache.contains(&id(*number))).collect()
+    }
+
     #[test]
     fn the_least_recently_used_block_goes_first() {
         let mut cache = BlockCache::new(30);
         for number in 0..3 {
-            cache.insert(id(number), Bytes::from(vec![0; 10]));
+            cache.insert(id(number), block(10), Share::History);
         }
-        assert!(cache.get(&id(0)).is_some());
-        cache.insert(id(3), Bytes::from(vec![0; 5]));
-        let kept: Vec<_> = (0..4).filter(|number| cache.contains(&id(*number))).collect();
-        assert_eq!((kept, cache.held()), (vec![0, 2, 3], 25));
+        assert!(cache.get(&id(0), ReadClass::CatchUp).is_some());
+        cache.insert(id(3), block(5), Share::History);
+        assert_eq!((kept(&cache, 0..4), cache.held()), (vec![0, 2, 3], 25));
+    }
+
+    #[test]
+    fn t23_however_much_history_is_read_the_tail_keeps_its_half() {
+        let mut cache = BlockCache::new(100);
+        for number in 0..5 {
+            cache.insert(id(number), block(10), Share::Tail);
+        }
+        for number in 100..300 {
+            cache.insert(id(number), block(10), Share::History);
+        }
+        assert_eq!((kept(&cache, 0..5), kept(&cache, 100..300)), ((0..5).collect(), (295..300).collect()));
+    }
+
+    #[test]
+    fn what_one_share_does_not_use_is_lent_to_the_other_and_taken_back() {
+        for (first, second) in [(Share::Tail, Share::History), (Share::History, Share::Tail)] {
+            let mut cache = BlockCache::new(100);
+            for number in 0..20 {
+                cache.insert(id(number), block(10), first);
+            }
+            assert_eq!(kept(&cache, 0..20), (10..20).collect::<Vec<_>>(), "{first:?} alone has all");
+            for number in 100..120 {
+                cache.insert(id(number), block(10), second);
+            }
+            assert_eq!((kept(&cache, 0..20), kept(&cache, 100..120)), ((15..20).collect(), (115..120).collect()), "{second:?} takes half");
+        }
+    }
+
+    #[test]
+    fn a_block_of_history_that_the_tail_uses_is_the_tails() {
+        let mut cache = BlockCache::new(100);
+        cache.insert(id(0), block(10), Share::History);
+        cache.get(&id(0), ReadClass::Tail).unwrap();
+        for number in 100..200 {
+            cache.insert(id(number), block(10), Share::History);
+            // A reader of history does not take it back.
+            cache.get(&id(0), ReadClass::CatchUp).unwrap();
+        }
+        assert_eq!(cache.shares[Share::Tail as usize].held, 10);
+    }
+
+    #[test]
+    fn a_rewrite_leaves_the_order_as_it_is() {
+        let mut cache = BlockCache::new(20);
+        cache.insert(id(0), block(10), Share::History);
+        cache.insert(id(1), block(10), Share::History);
+        cache.get(&id(0), ReadClass::Rewrite).unwrap();
+        cache.insert(id(2), block(10), Share::History);
+        assert_eq!(kept(&cache, 0..3), [1, 2]);
     }
 
     proptest! {
         #[test]
-        fn it_never_holds_more_than_its_capacity_and_knows_how_much(steps in prop::collection::vec((0..20u64, 0..40usize), 1..200)) {
+        fn it_never_holds_more_than_its_capacity_and_knows_how_much(
+            steps in prop::collection::vec((0..20u64, 0..110usize, any::<bool>()), 1..200)
+        ) {
             let mut cache = BlockCache::new(100);
-            for (number, length) in steps {
-                cache.get(&id(number / 2));
-                cache.insert(id(number), Bytes::from(vec![0; length]));
-                let sum: u64 = cache.blocks.values().map(|(block, _)| block.len() as u64).sum();
-                prop_assert_eq!(cache.held(), sum);
-                prop_assert!(sum <= 100);
-                prop_assert_eq!(cache.by_use.len(), cache.blocks.len());
+            for (number, length, tail) in steps {
+                let (share, class) = if tail { (Share::Tail, ReadClass::CatchUp) } else { (Share::History, ReadClass::Tail) };
+                cache.get(&id(number / 2), class);
+                cache.insert(id(number), block(length), share);
+                for share in [Share::Tail, Share::History] {
+                    let of_share = || cache.blocks.values().filter(|block| block.share == share);
+                    let order = &cache.shares[share as usize];
+                    prop_assert_eq!(order.held, of_share().map(|block| block.bytes.len() as u64).sum::<u64>());
+                    prop_assert_eq!(order.by_use.len(), of_share().count());
+                }
+                prop_assert!(cache.held() <= 100);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Reads ranges of immutable objects through a bounded cache: one GET for many waiting readers, and budgets that keep readers of
-//! history from slowing readers of the tail.
+//! Reads ranges of immutable objects through a bounded cache: one GET for many waiting readers, and budgets of requests and of memory
+//! that keep readers of history from slowing readers of the tail.
 //!
 //! A read names its *extent*, a part of the object that is read as a whole sooner or later (a segment). Extents are cut into blocks of
 //! one size, the last one shorter; a block is what is fetched, waited for and kept.
@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt, Shared, WeakShared, try_join_all};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::block_cache::{BlockCache, BlockId};
+use crate::block_cache::{BlockCache, BlockId, Share};
 use crate::{ObjectStore, StoreError};
 
-/// Who reads. Each class has its own budget of requests.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// Who reads, the most urgent first. Each class has its own budget of requests; the first two share the cache, half of it for each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ReadClass {
     /// Consumers near the end of the log.
     Tail,
@@ -122,7 +122,7 @@ pub struct RangeReader(Arc<Inner>);
 struct Inner {
     store: Arc<dyn ObjectStore>,
     block_bytes: u64,
-    permits: [Arc<Semaphore>; ReadClass::ALL.len()],
+    permits: Permits,
     counters: [Counters; ReadClass::ALL.len()],
     state: Arc<Mutex<State>>,
 }
@@ -135,13 +135,16 @@ struct State {
     last: u64,
 }
 
+type Permits = [Arc<Semaphore>; ReadClass::ALL.len()];
+
 type Fetching = Shared<BoxFuture<'static, Result<Bytes, StoreError>>>;
 
 /// A GET that somebody waits for.
 struct Fetch {
     number: u64,
     fetching: WeakShared<BoxFuture<'static, Result<Bytes, StoreError>>>,
-    hurry: Arc<Notify>,
+    /// The most urgent of those who wait.
+    class: watch::Sender<ReadClass>,
 }
 
 /// Where a block is to be had.
@@ -249,16 +252,18 @@ impl Inner {
     fn find_or_fetch(&self, id: BlockId, class: ReadClass) -> Block {
         let counters = &self.counters[class as usize];
         let mut state = self.state.lock();
-        if let Some(bytes) = state.cache.get(&id) {
+        if let Some(bytes) = state.cache.get(&id, class) {
             return Block::Cached(bytes);
         }
         if let Some(fetch) = state.fetches.get(&id)
             && let Some(fetching) = fetch.fetching.upgrade()
         {
             counters.joined.fetch_add(1, Ordering::Relaxed);
-            if class == ReadClass::Tail {
-                fetch.hurry.notify_one();
-            }
+            fetch.class.send_if_modified(|waiting| {
+                let urgent = class < *waiting;
+                *waiting = class.min(*waiting);
+                urgent
+            });
             return Block::Fetched(fetching);
         }
         counters.gets.fetch_add(1, Ordering::Relaxed);
@@ -278,35 +283,41 @@ impl Inner {
     fn begin(&self, state: &mut State, id: BlockId, class: ReadClass, permit: Option<OwnedSemaphorePermit>) -> Fetching {
         state.last += 1;
         let number = state.last;
-        let hurry = Arc::new(Notify::new());
+        let (waiting, mut waits) = watch::channel(class);
         let entered = Entered { state: self.state.clone(), id: id.clone(), number };
-        let (store, permits, hurried) = (self.store.clone(), self.permits[class as usize].clone(), hurry.clone());
+        let (store, permits) = (self.store.clone(), self.permits.clone());
         let fetching = async move {
             let permit = match permit {
                 Some(permit) => Some(permit),
-                None => permit_or_hurry(permits, &hurried).await,
+                None => permit_of_the_most_urgent(&permits, &mut waits).await,
             };
             let fetched = store.get_range(&entered.id.key, entered.id.range.clone()).await;
             drop(permit);
-            if let Ok(bytes) = &fetched
-                && class != ReadClass::Rewrite
-            {
-                entered.state.lock().cache.insert(entered.id.clone(), bytes.clone());
+            if let (Ok(bytes), Some(share)) = (&fetched, Share::of(*waits.borrow())) {
+                entered.state.lock().cache.insert(entered.id.clone(), bytes.clone(), share);
             }
             fetched
         };
         let fetching = fetching.boxed().shared();
         let weak = fetching.downgrade().expect("it has not run yet");
-        state.fetches.insert(id, Fetch { number, fetching: weak, hurry });
+        state.fetches.insert(id, Fetch { number, fetching: weak, class: waiting });
         fetching
     }
 }
 
-/// A permit of the class that began the fetch; none if a reader of the tail joined, who must not wait behind readers of history.
-async fn permit_or_hurry(permits: Arc<Semaphore>, hurry: &Notify) -> Option<OwnedSemaphorePermit> {
-    tokio::select! {
-        permit = permits.acquire_owned() => Some(permit.expect("the semaphore is never closed")),
-        () = hurry.notified() => None,
+/// A permit of the most urgent class that waits for the fetch, whoever began it; none once a reader of the tail does, who must not wait
+/// behind readers of history.
+async fn permit_of_the_most_urgent(permits: &Permits, waits: &mut watch::Receiver<ReadClass>) -> Option<OwnedSemaphorePermit> {
+    let began = *waits.borrow_and_update();
+    let mut class = began;
+    loop {
+        if class == ReadClass::Tail && began != ReadClass::Tail {
+            return None;
+        }
+        tokio::select! {
+            permit = permits[class as usize].clone().acquire_owned() => return Some(permit.expect("the semaphore is never closed")),
+            Ok(()) = waits.changed() => class = *waits.borrow_and_update(),
+        }
     }
 }
 

@@ -175,6 +175,35 @@ async fn a_reader_of_the_tail_does_not_wait_behind_history_for_a_block_that_hist
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_of_history_does_not_wait_behind_rewrites_for_a_block_that_a_rewrite_asked_for_first() {
+    let rig = rig(RangeReaderOptions { rewrite_requests: 1, ..options() }).await;
+    rig.delay(3);
+    let start = Instant::now();
+    let rewrite = rig.read(0..300, ReadClass::Rewrite);
+    let history = async {
+        tokio::task::yield_now().await;
+        rig.read(200..300, ReadClass::CatchUp).await.unwrap();
+        start.elapsed()
+    };
+    let (rewrite, history) = tokio::join!(rewrite, history);
+    rewrite.unwrap();
+    assert_eq!((history, start.elapsed(), rig.gets()), (SECOND, 2 * SECOND, 3));
+    // And what others than the rewrite waited for is kept.
+    assert_eq!(rig.reader.cached_bytes(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t23_a_backfill_of_many_times_the_cache_leaves_what_the_tail_reads_in_memory() {
+    let rig = rig(RangeReaderOptions { cache_bytes: 400, ..options() }).await;
+    rig.read(800..1000, ReadClass::Tail).await.unwrap();
+    for _ in 0..10 {
+        rig.read(0..800, ReadClass::CatchUp).await.unwrap();
+        assert_eq!(rig.read(800..1000, ReadClass::Tail).await.unwrap().cached, 200);
+    }
+    assert_eq!(rig.reader.cached_bytes(), 400);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_reaches_all_who_wait_and_is_not_kept() {
     let rig = rig(options()).await;
     let refuse_later = FaultRates { refuse: 1.0, max_delay: SECOND, ..FaultRates::default() };
