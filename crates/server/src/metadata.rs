@@ -51,6 +51,11 @@ impl Embedded {
         self.service.client()
     }
 
+    /// The service's own figures.
+    pub(crate) fn service(&self) -> Arc<MetadataService> {
+        Arc::clone(&self.service)
+    }
+
     /// Resolves when the service ended by itself: it cannot write its journal, and nothing can be published any more.
     pub(crate) async fn failed(&mut self) -> anyhow::Error {
         match self.stopped.wait_for(Option::is_some).await {
@@ -75,6 +80,7 @@ fn options(config: &Config) -> Options {
         retention_interval: topics.retention_check,
         producer_expiration: topics.producer_id_expiration,
         max_segments: config.metadata_max_segments,
+        snapshot_interval: config.metadata_snapshot_max_interval,
         garbage_snapshot_interval: config.metadata_snapshot_min_interval,
         remote_store: config.store.is_remote,
         ..Options::default()

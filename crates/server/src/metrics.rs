@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use metadata_api::MetadataClient;
+use metadata_service::MetadataService;
 use offload::OffloadHandle;
 use partition::Partitions;
 use prometheus::core::{Collector, Desc};
@@ -21,6 +22,7 @@ pub(crate) struct Parts {
     pub(crate) offload: OffloadHandle,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) metadata: Arc<dyn MetadataClient>,
+    pub(crate) metadata_service: Arc<MetadataService>,
     pub(crate) store: Arc<StoreCounters>,
     pub(crate) ranges: RangeReader,
     pub(crate) clock: Arc<dyn Clock>,
@@ -74,6 +76,7 @@ struct PartsCollector {
     stopped_partitions: IntGauge,
     partitions: IntGauge,
     topics: IntGauge,
+    snapshot_age: GaugeVec,
     store_requests: IntCounterVec,
     store_bytes: IntCounterVec,
     store_seconds: GaugeVec,
@@ -108,6 +111,10 @@ impl PartsCollector {
                 )?,
                 partitions: gauge("siltstone_partitions", "Partitions that this broker leads")?,
                 topics: gauge("siltstone_topics", "Topics")?,
+                snapshot_age: GaugeVec::new(
+                    options("siltstone_metadata_snapshot_age_seconds", "Age of the newest snapshot of the metadata in the store"),
+                    &[],
+                )?,
                 store_requests: IntCounterVec::new(options("siltstone_store_requests_total", "Store requests"), &["operation", "outcome"])?,
                 store_bytes: IntCounterVec::new(
                     options("siltstone_store_bytes_total", "Bytes sent to and received from the store"),
@@ -127,7 +134,7 @@ impl PartsCollector {
         make().context("make metrics")
     }
 
-    fn families(&self) -> [&dyn Collector; 16] {
+    fn families(&self) -> [&dyn Collector; 17] {
         [
             &self.wal_bytes,
             &self.wal_generations,
@@ -140,6 +147,7 @@ impl PartsCollector {
             &self.stopped_partitions,
             &self.partitions,
             &self.topics,
+            &self.snapshot_age,
             &self.store_requests,
             &self.store_bytes,
             &self.store_seconds,
@@ -161,6 +169,11 @@ impl PartsCollector {
         self.published.with_label_values(&["objects"]).set(signed(status.published_ranges));
         self.published.with_label_values(&["bytes"]).set(signed(status.published_bytes));
         self.stopped_partitions.set(signed(status.stopped_partitions as u64));
+        // Not shown before the first.
+        if let Some(taken) = parts.metadata_service.newest_snapshot() {
+            let age = Timestamp(parts.clock.wall_ms()).millis_since(taken);
+            self.snapshot_age.with_label_values(&[] as &[&str]).set(age as f64 / 1000.0);
+        }
         self.read_store(parts);
     }
 

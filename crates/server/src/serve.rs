@@ -232,6 +232,7 @@ impl Running {
             offload: handle.clone(),
             partitions: Arc::clone(&partitions),
             metadata: Arc::clone(&metadata),
+            metadata_service: metadata_service.service(),
             store: counters,
             ranges,
             clock: Arc::clone(&clock),

@@ -54,6 +54,8 @@ pub(crate) enum Message {
 /// See [`Message::Status`].
 pub(crate) struct Status {
     pub(crate) revision: Revision,
+    /// The journal's clock.
+    pub(crate) now: Timestamp,
     pub(crate) clock_trusted: bool,
     /// Bytes appended since the newest snapshot.
     pub(crate) journal_bytes: u64,
@@ -263,6 +265,7 @@ impl Driver {
         let now = self.journal_clock.now();
         Status {
             revision: self.state.revision,
+            now,
             clock_trusted,
             journal_bytes: self.journal_bytes,
             deletable: if clock_trusted { self.state.deletable(now, deletable) } else { Vec::new() },

@@ -8,8 +8,8 @@ use std::time::Duration;
 use metadata_api::MetadataError;
 use runtime::{Clock, Random, Shutdown};
 use store::{ObjectStore, StoreError};
-use tokio::sync::oneshot;
-use types::{ObjectKey, Revision};
+use tokio::sync::{oneshot, watch};
+use types::{ObjectKey, Revision, Timestamp};
 
 use super::Options;
 use super::clock::SecondOpinion;
@@ -41,6 +41,8 @@ pub(crate) struct Housekeeping {
     pub(crate) manifest: Option<proto::Manifest>,
     /// The one before, once both were taken or loaded here.
     pub(crate) older: Option<proto::Manifest>,
+    /// Told the journal's clock at each new snapshot.
+    pub(crate) snapshot_time: watch::Sender<Option<Timestamp>>,
     pub(crate) schedule: Schedule,
 }
 
@@ -145,13 +147,20 @@ impl Housekeeping {
     }
 
     fn wants_snapshot(&self, status: &Status, now: Duration) -> bool {
-        let age = now.saturating_sub(self.schedule.snapshot);
-        let newest = self.manifest.as_ref().map_or(0, |manifest| manifest.revision);
+        let since_last = now.saturating_sub(self.schedule.snapshot);
+        let (newest, age) = match &self.manifest {
+            // By the journal's clock: a broker that is started over and over must not put its snapshots off each time.
+            Some(manifest) => {
+                let age = status.now.0.saturating_sub(manifest.now);
+                (manifest.revision, Duration::from_millis(u64::try_from(age).unwrap_or(0)))
+            }
+            None => (0, since_last),
+        };
         // The event that a snapshot was taken is no reason to take the next.
         let is_new = Revision(newest + 1) < status.revision;
         let is_due = self.options.snapshot_bytes <= status.journal_bytes || self.options.snapshot_interval <= age && is_new;
         let is_wanted = status.garbage_waits_for_snapshot || status.snapshot_wanted;
-        is_due || is_wanted && self.options.garbage_snapshot_interval <= age
+        is_due || is_wanted && self.options.garbage_snapshot_interval <= since_last
     }
 
     async fn delete(&self, keys: &[ObjectKey]) -> Result<Result<(), StoreError>, MetadataError> {
@@ -185,6 +194,7 @@ impl Housekeeping {
         let older = state.snapshots.last().cloned();
         drop(state);
         self.handle.call(Command::SnapshotTaken(taken)).await?;
+        self.snapshot_time.send_replace(Some(Timestamp(manifest.now)));
         self.older = self.manifest.replace(manifest);
         let Some(older) = older else { return Ok(Ok(())) };
         if let Err(err) = self.journal.trim(older.slot + 1).await {

@@ -18,7 +18,7 @@ use store::{ClaimError, ObjectStore, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::TcpListenerStream;
-use types::{ClusterId, Revision};
+use types::{ClusterId, Revision, Timestamp};
 
 use crate::journal::{Journal, JournalError};
 use crate::state::{ImageChanges, Rules};
@@ -50,7 +50,7 @@ pub struct Options {
     pub max_segments: u64,
     /// A snapshot is taken after this much journal.
     pub snapshot_bytes: u64,
-    /// A snapshot is taken after this time, if anything was written.
+    /// `metadata.snapshot.max.interval.ms`: a snapshot is taken when the newest is this old, if anything was written since.
     pub snapshot_interval: Duration,
     /// A snapshot is taken at most this often for garbage that waits for one.
     pub garbage_snapshot_interval: Duration,
@@ -76,7 +76,7 @@ impl Default for Options {
             producer_expiration: Duration::from_secs(86_400),
             max_segments: 50_000_000,
             snapshot_bytes: 64 << 20,
-            snapshot_interval: Duration::from_secs(3600),
+            snapshot_interval: Duration::from_secs(600),
             garbage_snapshot_interval: Duration::from_secs(60),
             orphan_interval: Duration::from_secs(3600),
             opinion_interval: Duration::from_secs(10),
@@ -172,6 +172,7 @@ pub struct MetadataService {
     shutdown: Shutdown,
     tasks: Tasks,
     stopped: watch::Receiver<Option<String>>,
+    snapshot: watch::Receiver<Option<Timestamp>>,
     client: Arc<dyn MetadataClient>,
 }
 
@@ -202,6 +203,7 @@ impl MetadataService {
         let feed = Arc::new(ImageFeed::new(loaded.state.image()));
         let (messages, queue) = mpsc::channel(QUEUE);
         let (handle, shutdown, tasks) = (Handle::new(messages), Shutdown::new(), Tasks::new());
+        let (snapshot_time, snapshot) = watch::channel(loaded.manifest.as_ref().map(|manifest| Timestamp(manifest.now)));
         let housekeeping = Housekeeping {
             handle: handle.clone(),
             journal: journal.clone(),
@@ -212,6 +214,7 @@ impl MetadataService {
             options,
             manifest: loaded.manifest,
             older: None,
+            snapshot_time,
             schedule: Schedule::starting_at(clock.monotonic()),
         };
         let driver = Driver {
@@ -245,7 +248,7 @@ impl MetadataService {
         tasks.spawn("metadata-sessions", watch_sessions(handle.clone(), options.tick, shutdown.clone()));
         tasks.spawn("metadata-housekeeping", housekeeping.run(shutdown.clone()));
         let client = in_process(&handle, &feed, &random, options.deadline);
-        Ok(Self { handle, feed, random, cluster, deadline: options.deadline, shutdown, tasks, stopped, client })
+        Ok(Self { handle, feed, random, cluster, deadline: options.deadline, shutdown, tasks, stopped, snapshot, client })
     }
 
     /// A client in this process. It sends the same messages as one elsewhere, encoded and decoded; brokers that register through it
@@ -262,6 +265,12 @@ impl MetadataService {
     /// Deadline of the in-process client's calls.
     pub fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    /// The journal's clock at the newest snapshot in the store; `None` before the first. A rebuild from the store knows only from it
+    /// what no object says, such as the offsets that groups committed.
+    pub fn newest_snapshot(&self) -> Option<Timestamp> {
+        *self.snapshot.borrow()
     }
 
     /// Answers gRPC on `listener` until the service or `shutdown` stops.

@@ -137,6 +137,12 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "Segment entries that metadata may hold before brokers are told to upload less often.",
     },
     Key {
+        name: "metadata.snapshot.max.interval.ms",
+        default: "600000",
+        kind: Kind::Millis { min: 1000 },
+        doc: "How old the newest snapshot of the metadata in the store may become while there are changes: what the store's objects do not say, such as the offsets that groups committed, is lost back to it when the metadata directory is lost.",
+    },
+    Key {
         name: "metadata.snapshot.min.interval.ms",
         default: "60000",
         kind: Kind::Millis { min: 0 },

@@ -255,6 +255,27 @@ async fn a_snapshot_is_due_by_journal_bytes_too_and_never_without_news() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn restarts_do_not_put_a_snapshot_off_that_is_due() {
+    let machine = machine();
+    let service = machine.start().await.unwrap();
+    assert_eq!(service.newest_snapshot(), None);
+    let mut broker = Broker::register(&service).await;
+    write_and_snapshot(&machine, &mut broker, 1).await;
+    let first = service.newest_snapshot().unwrap();
+    drop(service);
+    for _ in 0..3 {
+        let service = machine.start().await.unwrap();
+        assert_eq!(service.newest_snapshot(), Some(first), "it is known from the start");
+        Broker::register(&service).await;
+        pass(MINUTE / 3).await;
+    }
+    let service = machine.start().await.unwrap();
+    pass(Duration::from_secs(5)).await;
+    assert!(Some(first) < service.newest_snapshot());
+    assert_eq!(machine.keys(MANIFESTS).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn unchanged_shards_are_referenced_again_and_only_what_is_named_is_kept() {
     let machine = machine();
     let service = machine.start().await.unwrap();
