@@ -62,7 +62,7 @@ pub(crate) struct Status {
     /// Garbage that may be deleted now.
     pub(crate) deletable: Vec<ObjectKey>,
     pub(crate) garbage_waits_for_snapshot: bool,
-    /// A topic's event could not be put into the bucket by itself.
+    /// An event could not be put into the store by itself.
     pub(crate) snapshot_wanted: bool,
     /// Sessions that were silent for too long.
     pub(crate) silent: Vec<(BrokerId, BrokerEpoch)>,
@@ -80,8 +80,8 @@ pub(crate) struct Driver {
     pub(crate) slot: u64,
     pub(crate) rules: Rules,
     pub(crate) session_timeout: Duration,
-    /// Topic events are put into the bucket before they are answered (rule R15).
-    pub(crate) mirror_topics: bool,
+    /// What is asked for is in the store before it is answered (rule R15).
+    pub(crate) remote_store: bool,
     pub(crate) feed: Arc<ImageFeed>,
     pub(crate) tasks: Tasks,
     pub(crate) changes: ImageChanges,
@@ -95,7 +95,10 @@ struct Decided {
     reply: CallReply,
     answer: Result<Answer, MetadataError>,
     wrote: bool,
+    /// Something that it did is put into the store by itself.
     mirrored: bool,
+    /// It is answered only then.
+    waits_for_mirror: bool,
 }
 
 /// The service cannot go on.
@@ -159,10 +162,11 @@ impl Driver {
         if let Some(delta) = self.changes.take_delta(&self.state) {
             self.feed.send(delta);
         }
-        let (mirrored, others): (Vec<_>, Vec<_>) = decided.into_iter().partition(|call| call.mirrored);
+        let is_mirrored = decided.iter().any(|call| call.mirrored);
+        let (waiting, others): (Vec<_>, Vec<_>) = decided.into_iter().partition(|call| call.waits_for_mirror);
         release(others);
-        if !mirrored.is_empty() {
-            self.mirror(first, now, body, mirrored);
+        if is_mirrored {
+            self.mirror(first, now, body, waiting);
         }
         Ok(())
     }
@@ -187,21 +191,12 @@ impl Driver {
         if let Command::ExpireBroker { broker, epoch } = &command
             && !self.is_silent(*broker, *epoch)
         {
-            return Decided { reply, answer: Ok(Answer::Done), wrote: false, mirrored: false };
+            return Decided { reply, answer: Ok(Answer::Done), wrote: false, mirrored: false, waits_for_mirror: false };
         }
         let decision = decide(&self.state, &self.rules, &command, now);
         let wrote = !decision.events.is_empty();
-        let is_topic_event = |event: &Event| {
-            matches!(
-                event,
-                Event::TopicCreated { .. }
-                    | Event::PartitionsAdded { .. }
-                    | Event::TopicDeleted { .. }
-                    | Event::TopicConfigsAltered { .. }
-                    | Event::DurabilityChanged { .. }
-            )
-        };
-        let mirrored = self.mirror_topics && decision.events.iter().any(is_topic_event);
+        let mirrored = decision.events.iter().any(Event::is_mirrored);
+        let waits_for_mirror = self.remote_store && mirrored && command.waits_for_mirror();
         for event in &decision.events {
             encode_event(event, body);
             self.state.apply(event, now);
@@ -213,7 +208,7 @@ impl Driver {
             self.journal_bytes = 0;
             self.mirror_failed.send_replace(false);
         }
-        Decided { reply, answer, wrote, mirrored }
+        Decided { reply, answer, wrote, mirrored, waits_for_mirror }
     }
 
     fn answer(&self, reply: Reply) -> Result<Answer, MetadataError> {
@@ -292,13 +287,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Puts the step into the bucket and answers then. The next snapshot holds it too: if the store fails meanwhile, one is wanted.
+    /// Puts the step into the store and answers then. The next snapshot holds it too: if the store fails meanwhile, one is wanted.
     fn mirror(&self, first: Revision, now: Timestamp, body: Bytes, calls: Vec<Decided>) {
         let nonce = self.random.uuid_bytes();
         let key = format!("{TOPICS}{:020}-{:08x}", self.state.revision.0, self.random.u64() >> 32);
         let entry = Entry { slot: self.slot - 1, first, leader: self.state.leader, nonce, now, part: 0, last: 0, body };
         let (store, random, failed) = (self.store.clone(), self.random.fork(), self.mirror_failed.clone());
-        self.tasks.spawn("metadata-topics", async move {
+        self.tasks.spawn("metadata-mirror", async move {
             let object = Body::new(vec![encode_entry(&entry)]);
             match put_verified(store.as_ref(), &key, &object, UPLOAD_BACKOFF, &random).await {
                 Ok(()) => release(calls),

@@ -203,7 +203,7 @@ impl Housekeeping {
         Ok(self.sweep_snapshots(older.revision, &older.manifest).await)
     }
 
-    /// Deletes manifests, chunks and topic events from before the older kept snapshot, unless a kept one names them.
+    /// Deletes manifests, chunks and mirrored steps from before the older kept snapshot, unless a kept one names them.
     async fn sweep_snapshots(&self, older: Revision, older_key: &str) -> Result<(), StoreError> {
         let read;
         let older_manifest = match &self.older {
@@ -221,12 +221,22 @@ impl Housekeeping {
         let mut kept = snapshot::chunk_keys(older_manifest);
         kept.extend(self.manifest.iter().flat_map(snapshot::chunk_keys));
         kept.insert(older_key);
+        let is_old = |key: &str| revision_of_key(key).is_some_and(|revision| revision <= older);
         for prefix in [MANIFESTS, CHUNKS, TOPICS] {
-            let found = self.store.list(prefix, None, LIST_PAGE).await?;
-            let is_old = |key: &String| revision_of_key(key).is_some_and(|revision| revision <= older) && !kept.contains(key.as_str());
-            let old: Vec<_> = found.into_iter().map(|object| object.key).filter(is_old).collect();
-            for result in self.store.delete(&old).await {
-                result?;
+            let mut after: Option<String> = None;
+            loop {
+                let found = self.store.list(prefix, after.as_deref(), LIST_PAGE).await?;
+                // Keys begin with the revision.
+                let goes_on = found.len() == LIST_PAGE && found.last().is_some_and(|last| is_old(&last.key));
+                after = found.last().map(|last| last.key.clone());
+                let keys = found.into_iter().map(|object| object.key);
+                let old: Vec<_> = keys.filter(|key| is_old(key) && !kept.contains(key.as_str())).collect();
+                for result in self.store.delete(&old).await {
+                    result?;
+                }
+                if !goes_on {
+                    break;
+                }
             }
         }
         Ok(())

@@ -60,7 +60,8 @@ pub struct Options {
     pub opinion_interval: Duration,
     /// How often housekeeping looks.
     pub tick: Duration,
-    /// The store is not on this machine: changes of topics are in it before they are answered (rule R15).
+    /// The store is not on this machine: what is asked for and no object tells of, such as a topic's creation, is in it before it is
+    /// answered (rule R15).
     pub remote_store: bool,
 }
 
@@ -129,7 +130,7 @@ pub enum StartError {
     },
     /// The journal ends below what the store holds of it (rule R8).
     #[error(
-        "metadata was rolled back: the store holds a snapshot or a topic of revision {stored}, and the journal ends below it; \
+        "metadata was rolled back: the store knows of revision {stored}, and the journal ends below it; \
          restore the newer metadata directory"
     )]
     RolledBack {
@@ -227,7 +228,7 @@ impl MetadataService {
             slot: loaded.slot,
             rules: options.rules(),
             session_timeout: options.session_timeout,
-            mirror_topics: options.remote_store,
+            remote_store: options.remote_store,
             feed: feed.clone(),
             tasks: tasks.clone(),
             changes: ImageChanges::default(),

@@ -28,7 +28,7 @@ pub(crate) use codec::{decode_root, decode_rows, decode_shard, encode_root, enco
 pub(crate) const MANIFESTS: &str = "meta/manifest/";
 /// Where chunks lie.
 pub(crate) const CHUNKS: &str = "meta/chunk/";
-/// Where changes of topics lie until a snapshot holds them.
+/// Where steps with events that no object tells of lie until a snapshot holds them.
 pub(crate) const TOPICS: &str = "meta/topics/";
 /// A chunk is closed at this size.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -58,7 +58,7 @@ pub(crate) enum SnapshotError {
     Damaged { key: String, detail: String },
 }
 
-/// The revision in the key of a manifest, a chunk or a change of topics.
+/// The revision in the key of a manifest, a chunk or a mirrored step.
 pub(crate) fn revision_of_key(key: &str) -> Option<Revision> {
     let name = key.strip_prefix(MANIFESTS).or_else(|| key.strip_prefix(CHUNKS)).or_else(|| key.strip_prefix(TOPICS))?;
     name.split('-').next()?.parse().ok().map(Revision)

@@ -71,6 +71,14 @@ pub(crate) enum Command {
     SnapshotTaken(SnapshotRef),
 }
 
+impl Command {
+    /// Whether its answer waits until what it did is in the store too, where the store is remote: somebody asked for it and must not
+    /// see it undone by a rebuild. A broker starts and stops, and retention goes on, whether or not the store is there.
+    pub(crate) fn waits_for_mirror(&self) -> bool {
+        !matches!(self, Self::RegisterBroker { .. } | Self::ResignBroker { .. } | Self::ExpireBroker { .. } | Self::Retain)
+    }
+}
+
 /// The answer to a command; each kind of command has one kind of answer.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Answer {

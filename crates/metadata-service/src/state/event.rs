@@ -115,6 +115,38 @@ pub(crate) enum Event {
     SegmentsReplaced(Box<SegmentsReplaced>),
 }
 
+impl Event {
+    /// Whether the event is put into the store by itself, beside the journal: a rebuild learns of it from nothing else until the next
+    /// snapshot (rule R15). Of publishes and rewrites the objects themselves tell.
+    pub(crate) fn is_mirrored(&self) -> bool {
+        match self {
+            Self::BrokerRegistered { .. }
+            | Self::BrokerEnded { .. }
+            | Self::TopicCreated { .. }
+            | Self::PartitionsAdded { .. }
+            | Self::TopicDeleted { .. }
+            | Self::TopicConfigsAltered { .. }
+            | Self::ResourceConfigsAltered { .. }
+            | Self::DurabilityChanged { .. }
+            | Self::LogStartsAdvanced { .. }
+            | Self::PartitionsElected { .. } => true,
+            Self::LeaderStarted
+            | Self::ClusterCreated { .. }
+            | Self::StoreClaimed
+            | Self::SyncedReported { .. }
+            | Self::Published(_)
+            | Self::SegmentsReplaced(_)
+            | Self::ProducerIdsAllocated { .. }
+            | Self::ObjectsDead { .. }
+            | Self::ObjectsDeleted { .. }
+            | Self::SnapshotTaken { .. }
+            | Self::ClockJumped { .. }
+            | Self::SlotTaken { .. }
+            | Self::RowsSaved(_) => false,
+        }
+    }
+}
+
 /// See [`Event::Published`].
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Published {

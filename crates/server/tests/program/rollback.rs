@@ -105,7 +105,7 @@ async fn r8_an_older_metadata_directory_is_refused_and_the_newer_one_serves_agai
     site.keep("metadata");
     site.live("second", "b\n").await;
     site.swap("metadata");
-    site.refused(1, "this broker has seen").await;
+    site.refused(1, "metadata was rolled back").await;
     site.swap("metadata");
     let broker = Broker::start(&site.data(), &[]).await;
     assert_eq!((read(&broker, "first").await.as_str(), read(&broker, "second").await.as_str()), ("a\n", "b\n"));
