@@ -102,7 +102,7 @@ fn check(broker: &Broker, resource: &ConfigResource, current: &Configs, configs:
         }
         ConfigResource::Broker(resource) => check_broker(broker, resource, changed.collect(), &configs),
         ConfigResource::Group(_) => {
-            group_config::check(&configs, &broker.options().groups.0)?;
+            group_config::check(&configs, &broker.options().groups)?;
             Ok(configs)
         }
     }

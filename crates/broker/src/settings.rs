@@ -23,8 +23,10 @@ pub(crate) struct InForce {
     /// What topics would have if nothing had been set since the start.
     started_with: TopicDefaults,
     pub(crate) running: Running,
-    /// For all groups, and what is set on single ones.
-    pub(crate) groups: (Arc<group::Options>, Arc<GroupConfigs>),
+    /// Those of groups, as their coordinators take them.
+    pub(crate) group_options: Arc<group::Options>,
+    /// What is set on single groups.
+    pub(crate) group_configs: Arc<GroupConfigs>,
 }
 
 impl Deref for InForce {
@@ -56,8 +58,8 @@ impl Settings {
     pub(crate) fn new(configuration: Arc<dyn Configuration>) -> Result<Self, String> {
         let options = configuration.options(&BTreeMap::new())?;
         let (id, started_with) = (options.id, options.topic_defaults.clone());
-        let groups = (Arc::new(options.groups.clone()), Arc::default());
-        let in_force = InForce { options, started_with, running: Running::default(), groups };
+        let group_options = Arc::new(options.groups.clone());
+        let in_force = InForce { options, started_with, running: Running::default(), group_options, group_configs: Arc::default() };
         Ok(Self { id, configuration, followed: RwLock::new((Arc::default(), Arc::new(in_force))) })
     }
 
@@ -78,8 +80,9 @@ impl Settings {
         let running = Running { own: set(ConfigResource::Broker(self.id)), all: set(ConfigResource::AllBrokers) };
         let options = if running == before.running { before.options.clone() } else { self.options(&running, &before) };
         let is_other = options.topic_defaults != before.topic_defaults;
-        let groups = (Arc::new(options.groups.clone()), Arc::new(group_config::of_groups(&image.configs)));
-        let in_force = InForce { options, started_with: before.started_with.clone(), running, groups };
+        let group_options = Arc::new(options.groups.clone());
+        let group_configs = Arc::new(group_config::of_groups(&image.configs));
+        let in_force = InForce { options, started_with: before.started_with.clone(), running, group_options, group_configs };
         *self.followed.write() = (Arc::clone(&image.configs), Arc::new(in_force));
         is_other
     }

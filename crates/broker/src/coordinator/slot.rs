@@ -109,8 +109,9 @@ impl Slot {
             }
         };
         let count = rows.len();
-        let (for_all, of_groups) = self.shared.settings.in_force().groups.clone();
-        let mut coordinator = Coordinator::load(for_all, of_groups, rows, self.now()).map_err(|error| {
+        let in_force = self.shared.settings.in_force();
+        let (options, groups) = (Arc::clone(&in_force.group_options), Arc::clone(&in_force.group_configs));
+        let mut coordinator = Coordinator::load(options, groups, rows, self.now()).map_err(|error| {
             // Nothing of it is served: what this version does not understand would be lost with the next save.
             tracing::error!(slot = %self.slot, "a coordinator's rows cannot be read: {error}");
             CoordinatorError::NotAvailable
@@ -284,8 +285,7 @@ impl Serving<'_> {
     fn configure(&mut self) {
         let options = self.slot.shared.settings.in_force();
         if self.options.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &options)) {
-            let (for_all, of_groups) = &options.groups;
-            self.coordinator.configure(Arc::clone(for_all), Arc::clone(of_groups));
+            self.coordinator.configure(Arc::clone(&options.group_options), Arc::clone(&options.group_configs));
             self.options = Some(options);
         }
     }

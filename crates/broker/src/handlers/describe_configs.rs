@@ -69,7 +69,7 @@ fn describe(
         }
         ConfigResource::Group(resource) => {
             let set = broker.image().configs.get(&resource).map(|set| set.configs.clone()).unwrap_or_default();
-            let effective = group_config::effective(&set, &options.groups.0, &options.configs, &options.running);
+            let effective = group_config::effective(&set, &options.groups, &options.configs, &options.running);
             effective.into_iter().filter(|config| asked(&config.name)).map(of_group).collect()
         }
     };
