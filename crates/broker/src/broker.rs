@@ -19,6 +19,7 @@ use crate::connection::Limits;
 use crate::coordinator::{CoordinatorDeps, Coordinators};
 use crate::dispatch::Dispatch;
 use crate::down_conversion::DownConversions;
+use crate::durability::{Altered, Enforcer};
 use crate::fetch_session::FetchSessions;
 use crate::group_lag::GroupLag;
 use crate::leadership::Leadership;
@@ -111,7 +112,9 @@ impl Broker {
         let (requests, answers) = (MemoryBudget::new(options.request_memory_bytes), MemoryBudget::new(options.answer_memory_bytes));
         register_budgets(&registry, &requests, &answers)?;
         let topics = Arc::new(Topics::new(Arc::clone(&settings), TrafficMetrics::new(&registry)?));
-        let leadership = Arc::new(Leadership::new(options.id, Arc::clone(&partitions), Arc::clone(&topics), began_to_lead));
+        let altered = Arc::new(Altered::default());
+        let leadership =
+            Arc::new(Leadership::new(options.id, Arc::clone(&partitions), Arc::clone(&topics), began_to_lead, Arc::clone(&altered)));
         let fetch_sessions = FetchSessions::new(options.fetch_session_slots, random.fork(), FetchSessionMetrics::new(&registry)?);
         let asked = Arc::clone(&settings);
         let slots = ConnectionSlots::new(move || {
@@ -127,6 +130,14 @@ impl Broker {
         let following = Shutdown::new();
         let follow = Arc::clone(&leadership).follow(Arc::clone(&metadata), first_image, following.child());
         drop(tasks.spawn("follow metadata", follow));
+        let enforcer = Enforcer {
+            id: options.id,
+            altered,
+            partitions: Arc::clone(&partitions),
+            metadata: Arc::clone(&metadata),
+            flusher: Arc::clone(&flusher),
+        };
+        drop(tasks.spawn("enforce durability", enforcer.run(following.child())));
 
         let metrics = BrokerMetrics::new(&registry)?;
         let group_lag = GroupLag::register(&registry)?;

@@ -93,11 +93,11 @@ fn set_on(broker: &Broker, resource: &ConfigResource) -> (Configs, Revision) {
 fn check(broker: &Broker, resource: &ConfigResource, current: &Configs, configs: Configs) -> Result<Configs, Refusal> {
     let changed = configs.iter().filter(|(name, value)| current.get(*name) != Some(*value));
     match resource {
-        ConfigResource::Topic(topic) => {
+        ConfigResource::Topic(_) => {
             for (name, value) in changed {
                 topic_config::check(name, Some(value))?;
             }
-            check_topic(broker, topic, &configs)?;
+            topic_config::check_together(&configs)?;
             Ok(configs)
         }
         ConfigResource::Broker(resource) => check_broker(broker, resource, changed.collect(), &configs),
@@ -105,19 +105,6 @@ fn check(broker: &Broker, resource: &ConfigResource, current: &Configs, configs:
             group_config::check(&configs, &broker.options().groups)?;
             Ok(configs)
         }
-    }
-}
-
-/// Checks a topic's configs as a whole.
-fn check_topic(broker: &Broker, topic: &TopicImage, configs: &Configs) -> Result<(), Refusal> {
-    topic_config::check_together(configs)?;
-    let durability = broker.options().topic(configs).durability();
-    match topic.partitions.first() {
-        Some(partition) if partition.durability != durability => {
-            let message = format!("durability is fixed when a topic is created; this topic's is {}", partition.durability);
-            Err(Refusal::new(ErrorCode::InvalidConfig, message))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metadata_api::{ClusterImage, MetadataClient, PartitionImage, PartitionState, TopicImage};
-use partition::{CloseReason, Partitions};
+use partition::{CloseReason, DurabilityLevels, Partition, Partitions};
 use runtime::Shutdown;
 use tokio::sync::watch;
-use types::{BrokerId, Offset, ProducerWindows, Revision, TopicPartition};
+use types::{BrokerId, Durability, Offset, ProducerWindows, Revision, TopicPartition};
 
-use crate::topics::Topics;
+use crate::durability::Altered;
+use crate::topics::{ServedTopic, Topics};
 
 /// Keeps open partitions in step with the image.
 pub(crate) struct Leadership {
@@ -20,6 +21,7 @@ pub(crate) struct Leadership {
     partitions: Arc<Partitions>,
     topics: Arc<Topics>,
     began_to_lead: BeganToLead,
+    altered: Arc<Altered>,
     applied: watch::Sender<Revision>,
 }
 
@@ -30,8 +32,14 @@ pub(crate) type BeganToLead = Arc<dyn Fn(&PartitionState) + Send + Sync>;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Leadership {
-    pub(crate) fn new(id: BrokerId, partitions: Arc<Partitions>, topics: Arc<Topics>, began_to_lead: BeganToLead) -> Self {
-        Self { id, partitions, topics, began_to_lead, applied: watch::Sender::new(Revision::default()) }
+    pub(crate) fn new(
+        id: BrokerId,
+        partitions: Arc<Partitions>,
+        topics: Arc<Topics>,
+        began_to_lead: BeganToLead,
+        altered: Arc<Altered>,
+    ) -> Self {
+        Self { id, partitions, topics, began_to_lead, altered, applied: watch::Sender::new(Revision::default()) }
     }
 
     /// Takes over the image the broker starts with. What it leads was opened and recovered before; a partition that was not is
@@ -86,9 +94,21 @@ impl Leadership {
                 topic = served.image.name, partition = state.partition.partition, leader_epoch = %state.leader_epoch,
                 next_offset = %state.next_offset, "this broker came to lead a partition"
             );
-            self.partitions.open(state, served.log_config());
+            let in_force = state.durability;
+            let partition = self.partitions.open(state, served.log_config());
+            self.follow_durability(&partition, &served, in_force);
         }
         true
+    }
+
+    /// Tells a partition its levels. From an image of the partition's leader epoch, or with the state that began it: an older image
+    /// may show a level that a former leader has changed since.
+    fn follow_durability(&self, partition: &Arc<Partition>, served: &ServedTopic, in_force: Durability) {
+        let levels = DurabilityLevels { in_force, configured: served.durability, config_revision: served.image.config_revision };
+        partition.follow_durability(levels);
+        if levels.in_force != levels.configured {
+            self.altered.note(partition.id());
+        }
     }
 
     /// Waits until the image at `revision` or a later one is taken over.
@@ -129,11 +149,15 @@ impl Leadership {
                     self.partitions.close(id, CloseReason::LeadershipLost { current: partition.leader_epoch });
                 }
                 Some(open) if partition.leader_epoch <= open.leader_epoch() => {
-                    // Open: only the configs can have changed.
+                    // Open: only the configs and the durability can have changed.
                     let _ = self.partitions.update_config(id, served.log_config());
+                    if partition.leader_epoch == open.leader_epoch() {
+                        self.follow_durability(&open, &served, partition.durability);
+                    }
                 }
                 None if is_new => {
-                    self.partitions.open(empty(id, partition), served.log_config());
+                    let open = self.partitions.open(empty(id, partition), served.log_config());
+                    self.follow_durability(&open, &served, partition.durability);
                 }
                 Some(_) | None => {
                     self.partitions.close(id, CloseReason::LeadershipLost { current: partition.leader_epoch });

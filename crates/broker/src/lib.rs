@@ -33,6 +33,8 @@ mod throttle;
 
 mod coordinator;
 mod group_lag;
+
+mod durability;
 mod leadership;
 mod topics;
 

@@ -116,7 +116,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigKey] = &[
         "durability",
         Kind::Durability,
         "",
-        "What acks=all waits for: wal (fsync in the leader's write-ahead log) or object (uploaded and published); fixed when the topic is created.",
+        "What acks=all waits for: wal (fsync in the leader's write-ahead log) or object (uploaded and published). May be altered while there is data: durability.in.force follows.",
     ),
     key("file.delete.delay.ms", Kind::Long(0, LONG), "60000", KEPT),
     key("flush.messages", Kind::Long(1, LONG), "9223372036854775807", KEPT),

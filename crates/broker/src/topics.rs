@@ -7,7 +7,7 @@ use metadata_api::{ClusterImage, TopicImage};
 use parking_lot::RwLock;
 use partition::LogConfig;
 use records::TimestampType;
-use types::TopicId;
+use types::{Durability, TopicId};
 
 use crate::metrics::{TopicMetrics, TrafficMetrics};
 use crate::settings::Settings;
@@ -20,6 +20,8 @@ pub(crate) struct ServedTopic {
     pub(crate) timestamp_before_max_ms: i64,
     pub(crate) timestamp_after_max_ms: i64,
     pub(crate) compacted: bool,
+    /// As configured, here or by the broker's default. What is in force is in the image of each partition.
+    pub(crate) durability: Durability,
     pub(crate) metrics: TopicMetrics,
 }
 
@@ -76,6 +78,7 @@ impl Topics {
             timestamp_before_max_ms: config.timestamp_before_max_ms(),
             timestamp_after_max_ms: config.timestamp_after_max_ms(),
             compacted: config.compacts(),
+            durability: config.durability(),
             metrics: self.traffic.topic(&topic.name),
         }
     }

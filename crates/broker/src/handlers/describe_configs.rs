@@ -3,10 +3,12 @@
 
 use std::collections::HashSet;
 
+use metadata_api::TopicImage;
 use protocol::StrBytes;
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym};
 use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use types::Durability;
 
 use super::refusal::Refusal;
 use crate::broker::Broker;
@@ -14,7 +16,7 @@ use crate::broker_config::{self, Described};
 use crate::config_resource::ConfigResource;
 use crate::group_config;
 use crate::session::RequestContext;
-use crate::topic_config::{self, EffectiveValue};
+use crate::topic_config::{self, ConfigType, EffectiveValue, Source};
 
 /// About what the configs of one resource take in an answer.
 const RESOURCE_BYTES: usize = 24 << 10;
@@ -58,7 +60,8 @@ fn describe(
     let mut configs: Vec<_> = match ConfigResource::find(broker, resource.resource_type, &resource.resource_name)? {
         ConfigResource::Topic(topic) => {
             let effective = options.topic(&topic.configs).effective();
-            effective.into_iter().filter(|config| asked(&config.name)).map(of_topic).collect()
+            let configs = effective.into_iter().filter(|config| asked(&config.name)).map(of_topic);
+            configs.chain(asked(DURABILITY_IN_FORCE).then(|| durability_in_force(&topic))).collect()
         }
         ConfigResource::Broker(resource) => {
             let described = match resource {
@@ -117,4 +120,44 @@ fn result(config: EffectiveValue) -> DescribeConfigsResourceResult {
         .with_value(Some(StrBytes::from_string(config.value)))
         .with_config_source(config.source as i8)
         .with_synonyms(synonyms.collect())
+        .with_config_type(key.kind.config_type() as i8)
+        .with_documentation(Some(StrBytes::from_static_str(key.doc)))
+}
+
+/// Not a config: how far the alteration of one has come. Read-only, and a default, so that tools which write back what they read leave
+/// it out.
+const DURABILITY_IN_FORCE: &str = "durability.in.force";
+
+/// The level that all partitions have; both, separated by a comma, while some of them are ahead of others.
+fn durability_in_force(topic: &TopicImage) -> DescribeConfigsResourceResult {
+    let levels = [Durability::Wal, Durability::Object];
+    let in_force = levels.iter().filter(|level| topic.partitions.iter().any(|partition| partition.durability == **level));
+    let doc = "What counts if the broker is lost. Follows durability as soon as that takes nothing back; until then acks=all waits for the stronger of the two.";
+    DescribeConfigsResourceResult::default()
+        .with_name(StrBytes::from_static_str(DURABILITY_IN_FORCE))
+        .with_value(Some(StrBytes::from_string(in_force.map(Durability::to_string).collect::<Vec<_>>().join(","))))
+        .with_read_only(true)
+        .with_config_source(Source::Default as i8)
+        .with_config_type(ConfigType::List as i8)
+        .with_documentation(Some(StrBytes::from_static_str(doc)))
+}
+
+/// Everything is read-only: a broker takes its configuration when it starts.
+fn of_broker(config: &BrokerConfig) -> DescribeConfigsResourceResult {
+    let text = |text: &String| StrBytes::from_string(text.clone());
+    // An empty value is one that is not there.
+    let value = |value: &String| (!value.is_empty()).then(|| text(value));
+    let synonym = |value: Option<StrBytes>, source: Source| {
+        DescribeConfigsSynonym::default().with_name(text(&config.name)).with_value(value).with_source(source as i8)
+    };
+    let set = (config.source != Source::Default).then(|| synonym(value(&config.value), config.source));
+    let default = (!config.default.is_empty()).then(|| synonym(value(&config.default), Source::Default));
+    DescribeConfigsResourceResult::default()
+        .with_name(text(&config.name))
+        .with_value(value(&config.value))
+        .with_read_only(true)
+        .with_config_source(config.source as i8)
+        .with_synonyms(set.into_iter().chain(default).collect())
+        .with_config_type(config.config_type as i8)
+        .with_documentation(Some(text(&config.doc)))
 }

@@ -114,9 +114,9 @@ async fn what_is_refused_is_said_in_kafkas_words_and_changes_nothing() {
         (
             TOPIC,
             "t",
-            &[good, ("durability", SET, Some("object"))],
+            &[good, ("durability", SET, Some("quorum"))],
             invalid_config,
-            "durability is fixed when a topic is created; this topic's is wal",
+            "Invalid value quorum for configuration durability: durability=quorum is not supported yet; use wal or object",
         ),
         (TOPIC, "none", &[good], ErrorCode::UnknownTopicOrPartition.code(), "The topic 'none' does not exist."),
         (TOPIC, "", &[good], invalid_request, "Default topic resources are not allowed."),
@@ -427,7 +427,7 @@ async fn only_what_is_asked_for_is_described_and_each_resource_once() {
     let mut peer = broker.connect().await;
     let all = describe(&mut peer, TOPIC, "t", None).await;
     assert_eq!(all.error_message.as_deref(), Some(""), "as Kafka says that there is none");
-    assert_eq!(all.configs.len(), broker::topic_config::TOPIC_CONFIGS.len());
+    assert_eq!(all.configs.len(), broker::topic_config::TOPIC_CONFIGS.len() + 1, "the configs, and durability.in.force");
     let some = describe(&mut peer, TOPIC, "t", Some(&["segment.ms", "no.such"])).await;
     assert_eq!(some.configs.iter().map(|config| &*config.name).collect::<Vec<_>>(), ["segment.ms"]);
     let none = describe(&mut peer, TOPIC, "none", None).await;

@@ -8,6 +8,7 @@ mod admin;
 mod configs;
 mod configuration;
 mod consume;
+mod durability;
 mod group_versions;
 mod groups;
 mod harness;
