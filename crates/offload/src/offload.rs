@@ -126,6 +126,8 @@ struct Pipeline {
     /// Entries below were looked at.
     followed: Lsn,
     sealed_end: Lsn,
+    /// Where the ranges begin that were sealed since the last object and have none.
+    objectless_from: Option<Lsn>,
     published_end: Lsn,
     /// The end of the log when the offload began: below lies what earlier processes left.
     began_at: Lsn,
@@ -193,6 +195,7 @@ impl Pipeline {
             progress,
             followed: start,
             sealed_end: start,
+            objectless_from: None,
             published_end: start,
             began_at,
             left_end: Lsn::ZERO,
@@ -375,7 +378,13 @@ impl Pipeline {
             uploaded: None,
         });
         let sequence = range.sequence;
-        let upload = Arc::clone(&self.uploader).upload(range, number);
+        // An object says that it goes on where the one before it ended: else nobody could tell, from the store alone, a range that needed
+        // no object from one whose object is missing.
+        let answers_from = *self.objectless_from.get_or_insert(range.first);
+        if !range.partitions.is_empty() {
+            self.objectless_from = None;
+        }
+        let upload = Arc::clone(&self.uploader).upload(range, number, answers_from);
         self.uploads.push(Box::pin(async move { Ok((sequence, upload.await?)) }));
         Ok(())
     }

@@ -12,7 +12,7 @@ use segment::{BuildError, BuiltObject, ObjectBuilder, ObjectHeader, RefusedPubli
 use store::{Body, ObjectStore, StoreError, put_verified};
 use tokio::sync::watch;
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, ObjectKey, ObjectNumber, ObjectOrigin, ProducerId, ProducerWindow, PublishSequence, Timestamp,
+    BrokerEpoch, BrokerId, ClusterId, Lsn, ObjectKey, ObjectNumber, ObjectOrigin, ProducerId, ProducerWindow, PublishSequence, Timestamp,
     TopicPartition, WalId,
 };
 
@@ -98,12 +98,18 @@ impl Uploader {
     }
 
     /// Returns once the object is surely in the store with the bytes that were built; tries without an end. Dropped when the offload
-    /// ends: what is in the store by then stays there under a key that no publish ever names.
-    pub(crate) async fn upload(self: Arc<Self>, range: SealedRange, number: ObjectNumber) -> Result<Uploaded, OffloadError> {
+    /// ends: what is in the store by then stays there under a key that no publish ever names. The object answers for the log from
+    /// `answers_from` on, which is the range's first LSN or that of the ranges before it that needed no object.
+    pub(crate) async fn upload(
+        self: Arc<Self>,
+        range: SealedRange,
+        number: ObjectNumber,
+        answers_from: Lsn,
+    ) -> Result<Uploaded, OffloadError> {
         if range.partitions.is_empty() {
             return Ok(Uploaded { object: None, partitions: Vec::new() });
         }
-        let (header, range) = (self.header(&range), Arc::new(range));
+        let (header, range) = (self.header(&range, answers_from), Arc::new(range));
         let mut key = ObjectKey::Shared { broker: self.broker, epoch: self.epoch, number };
         let mut built = self.build(&range, &header, key).await?;
         self.reach(Step::Built, range.sequence)?;
@@ -129,12 +135,12 @@ impl Uploader {
         Ok(Uploaded { object: Some(object), partitions: partitions(range, built) })
     }
 
-    fn header(&self, range: &SealedRange) -> ObjectHeader {
+    fn header(&self, range: &SealedRange, answers_from: Lsn) -> ObjectHeader {
         let answers = self.answers.lock();
         ObjectHeader {
             cluster: self.cluster,
             wal: self.wal,
-            first_lsn: range.first,
+            first_lsn: answers_from,
             end_lsn: range.end,
             sequence: range.sequence,
             metadata_revision: self.images.borrow().revision,

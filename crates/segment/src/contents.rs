@@ -15,7 +15,7 @@ pub struct ObjectHeader {
     pub cluster: ClusterId,
     /// The write-ahead log that the range comes from.
     pub wal: WalId,
-    /// First log sequence number of the range; zero for objects that are not a range.
+    /// First log sequence number of the range, or of the ranges directly before it that needed no object; zero for objects that are not a range.
     pub first_lsn: Lsn,
     /// Log sequence number after the range.
     pub end_lsn: Lsn,

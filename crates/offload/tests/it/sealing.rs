@@ -124,6 +124,34 @@ async fn one_range_holds_every_topic_grouped_by_partition() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r15_an_object_answers_for_the_ranges_before_it_that_needed_none() {
+    let mut world = World::new(1);
+    let gone = partition(2, 0);
+    world.create(p(), Durability::Wal);
+    world.create(gone, Durability::Wal);
+    let life = world.start(small()).await;
+    let mut append_and_publish = async |partition| {
+        world.append(partition, Urgency::Sync);
+        if partition == gone {
+            world.ledger.delete(gone.topic);
+        }
+        life.handle.flush(world.end()).await.unwrap();
+    };
+    append_and_publish(p()).await;
+    append_and_publish(gone).await;
+    append_and_publish(p()).await;
+    append_and_publish(p()).await;
+    let mut headers = Vec::new();
+    for request in world.ledger.recorded() {
+        if let Some(object) = request.object {
+            let contents = segment::contents(&world.memory.get(&object.key.to_string(), 1 << 20).await.unwrap()).unwrap();
+            headers.push((contents.header.first_lsn, contents.header.end_lsn));
+        }
+    }
+    assert_eq!(headers, [(Lsn(1), Lsn(2)), (Lsn(2), Lsn(4)), (Lsn(4), Lsn(5))]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_alone_gives_back_all_that_was_published() {
     let (mut world, life) = one_partition(Durability::Wal, small()).await;
     world.append_many(p(), 8, Urgency::Sync);
