@@ -37,6 +37,9 @@ pub struct Registration {
     pub epoch: BrokerEpoch,
     /// Highest LSN of this WAL id that a publish covered; `Lsn::ZERO` if none. Exactly the entries at or below it are done.
     pub last_published: Lsn,
+    /// Metadata was rebuilt from the store since this WAL id last published: it may be published further than `last_published`, up to
+    /// where the log has been trimmed.
+    pub rebuilt: bool,
     /// Highest LSN that this WAL id ever reported as synced; a log that ends below it has lost acknowledged entries (rule R11).
     pub synced_seen: Lsn,
     /// Journal index of the registration.

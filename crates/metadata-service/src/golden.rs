@@ -256,6 +256,13 @@ fn replace_events() -> Vec<Event> {
     }))]
 }
 
+/// How a journal begins that was made of what the store held.
+fn rebuilt_events() -> Vec<Event> {
+    let revision = Revision(18 + (1 << 32));
+    let snapshot = SnapshotRef { revision, slot: 1, manifest: format!("meta/manifest/{revision:020}-00000001") };
+    vec![Event::Rebuilt { cluster: ClusterId::from_bytes(CLUSTER), snapshot: snapshot.clone() }, Event::SnapshotTaken { snapshot }]
+}
+
 fn state_with_slots() -> State {
     let mut state = state();
     for event in slot_events() {
@@ -304,13 +311,14 @@ fn shards(state: &State) -> Vec<u8> {
 }
 
 /// Every kind of event, by the file that its bytes are in.
-fn event_files() -> [(&'static str, Vec<Event>); 5] {
+fn event_files() -> [(&'static str, Vec<Event>); 6] {
     [
         ("events.bin", events()),
         ("slot_events.bin", slot_events()),
         ("config_events.bin", config_events()),
         ("replace_events.bin", replace_events()),
         ("durability_events.bin", durability_events()),
+        ("rebuilt_events.bin", rebuilt_events()),
     ]
 }
 
@@ -318,7 +326,7 @@ fn event_files() -> [(&'static str, Vec<Event>); 5] {
 fn events_of_version_1_are_written_and_read_as_ever() {
     let kinds: std::collections::BTreeSet<_> =
         event_files().iter().flat_map(|(_, events)| events).map(|event| encoded(std::slice::from_ref(event))[0]).collect();
-    assert_eq!(kinds, (1..=23).collect(), "every kind is here");
+    assert_eq!(kinds, (1..=24).collect(), "every kind is here");
     for (name, events) in event_files() {
         let file = golden(name, &encoded(&events));
         assert_eq!(decode_events(file).unwrap(), events);

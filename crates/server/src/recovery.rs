@@ -124,7 +124,7 @@ pub(crate) async fn register(
         revision_seen: survey.revision_seen.max(data_dir.revision()),
         unpublished: survey.ends.into_iter().collect(),
     };
-    let registration = match metadata.register_broker(request).await {
+    let mut registration = match metadata.register_broker(request).await {
         Err(unknown @ (MetadataError::UnknownTopic { .. } | MetadataError::UnknownPartition { .. })) => bail!(
             "the write-ahead log holds records of what metadata never had ({unknown}): metadata or the log was replaced; \
              restore the data directory as a whole, or move {} away to give up what only it holds",
@@ -132,7 +132,11 @@ pub(crate) async fn register(
         ),
         registered => registered.context("register with the metadata service")?,
     };
-    // What was trimmed had been published: metadata that does not know of it is older than the log.
+    // What was trimmed had been published. Metadata that does not know of it was made of a store, where ranges of deleted topics leave
+    // nothing; or it is older than the log.
+    if registration.last_published.next() < wal.start() && registration.rebuilt {
+        registration.last_published = Lsn(wal.start().0 - 1);
+    }
     if registration.last_published.next() < wal.start() {
         bail!(
             "metadata knows the write-ahead log as published up to {}, and the log begins at {}: metadata was rolled back; \

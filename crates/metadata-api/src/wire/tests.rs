@@ -185,6 +185,7 @@ fn registration() -> Registration {
         cluster: cluster(1),
         epoch: BrokerEpoch(2),
         last_published: Lsn(3),
+        rebuilt: true,
         synced_seen: Lsn(4),
         revision: Revision(5),
         partitions: vec![state],

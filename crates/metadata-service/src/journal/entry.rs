@@ -96,6 +96,12 @@ pub(crate) fn decode_entry(slot: u64, bytes: &Bytes) -> Result<Entry, EntryError
     Ok(Entry { slot, first, leader, nonce, now, part, last, body })
 }
 
+/// An entry that lies elsewhere than in its slot, as a mirrored step does.
+pub(crate) fn decode_copy(bytes: &Bytes) -> Result<Entry, EntryError> {
+    let slot = bytes.get(8..16).map_or(0, |slot| u64::from_le_bytes(slot.try_into().expect("eight bytes")));
+    decode_entry(slot, bytes)
+}
+
 /// Puts the parts of steps together. Parts that are not followed by the rest are void: their writer was deposed or died, and its
 /// successor has begun with an entry of its own.
 #[derive(Default)]

@@ -11,7 +11,7 @@ mod rocksdb;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub(crate) use entry::{Assembler, Entry, MAX_ENTRY_BYTES, encode_entry};
+pub(crate) use entry::{Assembler, Entry, MAX_ENTRY_BYTES, decode_copy, encode_entry};
 pub use memory::{AppendFault, MemoryJournal};
 #[cfg(feature = "rocksdb")]
 pub use rocksdb::RocksDbJournal;

@@ -9,17 +9,15 @@ use store::{ClaimError, ObjectStore, StoreError, claim, is_empty, read_marker};
 use types::{ClusterId, Revision, Timestamp};
 
 use super::StartError;
+use super::append_entry;
 use super::clock::JournalClock;
-use super::driver::append_entry;
 use crate::journal::{Assembler, Entry, FIRST_SLOT, Journal, encode_entry};
 use crate::proto;
-use crate::snapshot::{self, MANIFESTS, TOPICS, revision_of_key};
+use crate::snapshot::{self, MANIFESTS, TOPICS, newest_first, revision_of_key};
 use crate::state::{Event, State, decode_events, encode_event};
 
 /// Bytes of journal read at once.
 const READ_BYTES: usize = 4 << 20;
-/// Keys listed at once.
-const LIST_PAGE: usize = 1000;
 
 /// A state that leads.
 pub(crate) struct Loaded {
@@ -77,7 +75,8 @@ async fn recover(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn 
     }
     let manifests = newest_first(store, MANIFESTS).await?;
     let (state, slot, manifest) = newest_snapshot(store, &manifests).await?;
-    let mut replay = Replay { state, slot: slot + 1, bytes: 0, assembler: Assembler::default() };
+    let snapshot = state.revision;
+    let mut replay = Replay { state, snapshot, slot: slot + 1, bytes: 0, assembler: Assembler::default() };
     replay.read_on(journal).await?;
     // A journal that ends below what it once wrote was rolled back, and would write it again with another meaning (rule R8).
     let topics = newest_first(store, TOPICS).await?;
@@ -103,24 +102,13 @@ async fn recover(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn 
 async fn cluster_of(journal: &dyn Journal) -> Result<Option<ClusterId>, StartError> {
     let first = journal.read(FIRST_SLOT, 1).await?;
     let Some((FIRST_SLOT, bytes)) = first.first() else { return Ok(None) };
-    let mut replay = Replay { state: State::default(), slot: FIRST_SLOT, bytes: 0, assembler: Assembler::default() };
-    replay.apply(FIRST_SLOT, bytes)?;
-    Ok(Some(replay.state.cluster))
-}
-
-/// All keys below `prefix`; they begin with a revision.
-async fn newest_first(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<String>, StoreError> {
-    let mut keys: Vec<String> = Vec::new();
-    loop {
-        let page = store.list(prefix, keys.last().map(String::as_str), LIST_PAGE).await?;
-        let is_last = page.len() < LIST_PAGE;
-        keys.extend(page.into_iter().map(|object| object.key));
-        if is_last {
-            break;
-        }
-    }
-    keys.reverse();
-    Ok(keys)
+    let unreadable = |detail: String| StartError::Unreadable { slot: FIRST_SLOT, detail };
+    let Some(step) = Assembler::default().push(FIRST_SLOT, bytes).map_err(|err| unreadable(err.to_string()))? else { return Ok(None) };
+    let events = decode_events(step.body).map_err(|err| unreadable(err.to_string()))?;
+    Ok(events.iter().find_map(|event| match event {
+        Event::ClusterCreated { cluster } | Event::Rebuilt { cluster, .. } => Some(*cluster),
+        _ => None,
+    }))
 }
 
 /// A store that cannot be read is not a damaged snapshot: that is told at once.
@@ -141,6 +129,8 @@ async fn newest_snapshot(store: &dyn ObjectStore, keys: &[String]) -> Result<(St
 
 struct Replay {
     state: State,
+    /// Of the snapshot that the journal goes on from.
+    snapshot: Revision,
     /// Slot of the next entry.
     slot: u64,
     bytes: u64,
@@ -168,10 +158,18 @@ impl Replay {
     fn apply(&mut self, slot: u64, bytes: &Bytes) -> Result<(), StartError> {
         let unreadable = |detail: String| StartError::Unreadable { slot, detail };
         let Some(step) = self.assembler.push(slot, bytes).map_err(|err| unreadable(err.to_string()))? else { return Ok(()) };
+        let events = decode_events(step.body).map_err(|err| unreadable(err.to_string()))?;
+        if let Some(Event::Rebuilt { snapshot, .. }) = events.first() {
+            return Err(unreadable(format!("it goes on from snapshot {}, which is missing or damaged in the store", snapshot.manifest)));
+        }
+        if self.state.revision == self.snapshot && step.first <= self.snapshot {
+            // The snapshot is not this journal's: it was made of what the store held, after this journal was lost.
+            return Err(StartError::RolledBack { stored: self.snapshot });
+        }
         if step.first.0 != self.state.revision.0 + 1 {
             return Err(unreadable(format!("its first revision is {}, after revision {}", step.first, self.state.revision)));
         }
-        for event in decode_events(step.body).map_err(|err| unreadable(err.to_string()))? {
+        for event in events {
             self.state.apply(&event, step.now);
         }
         Ok(())

@@ -24,6 +24,7 @@ use crate::journal::{Journal, JournalError};
 use crate::state::{ImageChanges, Rules};
 
 pub use clock::{SecondOpinion, StoreTime};
+pub(crate) use driver::append_entry;
 use driver::{Driver, QUEUE};
 use feed::ImageFeed;
 use handler::{Handle, Handler};
@@ -131,7 +132,7 @@ pub enum StartError {
     /// The journal ends below what the store holds of it (rule R8).
     #[error(
         "metadata was rolled back: the store knows of revision {stored}, and the journal ends below it; \
-         restore the newer metadata directory"
+         restore the newer metadata directory, or move this one away and run siltstone store rebuild"
     )]
     RolledBack {
         /// The newest revision in the store.

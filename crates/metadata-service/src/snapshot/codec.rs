@@ -45,6 +45,7 @@ pub(crate) fn encode_root(state: &State) -> Vec<u8> {
                 last_published: wal.last_published.0,
                 synced_seen: wal.synced_seen.0,
                 clean: wal.clean,
+                rebuilt: wal.rebuilt,
             })
             .collect(),
         topics: state
@@ -93,6 +94,7 @@ pub(crate) fn decode_root(bytes: Bytes) -> Result<State, WireError> {
             last_published: Lsn(wal.last_published),
             synced_seen: Lsn(wal.synced_seen),
             clean: wal.clean,
+            rebuilt: wal.rebuilt,
         };
         state.wals.insert(wal_id(&wal.wal)?, log);
     }

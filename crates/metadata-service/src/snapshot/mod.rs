@@ -30,6 +30,8 @@ pub(crate) const MANIFESTS: &str = "meta/manifest/";
 pub(crate) const CHUNKS: &str = "meta/chunk/";
 /// Where steps with events that no object tells of lie until a snapshot holds them.
 pub(crate) const TOPICS: &str = "meta/topics/";
+/// Keys listed at once.
+const LIST_PAGE: usize = 1000;
 /// A chunk is closed at this size.
 const CHUNK_BYTES: usize = 8 << 20;
 /// Largest chunk or manifest read back: a chunk ends with a piece of any size a shard can have.
@@ -62,6 +64,21 @@ pub(crate) enum SnapshotError {
 pub(crate) fn revision_of_key(key: &str) -> Option<Revision> {
     let name = key.strip_prefix(MANIFESTS).or_else(|| key.strip_prefix(CHUNKS)).or_else(|| key.strip_prefix(TOPICS))?;
     name.split('-').next()?.parse().ok().map(Revision)
+}
+
+/// All keys below `prefix`, which begin with a revision there, from the newest.
+pub(crate) async fn newest_first(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<String>, StoreError> {
+    let mut keys: Vec<String> = Vec::new();
+    loop {
+        let page = store.list(prefix, keys.last().map(String::as_str), LIST_PAGE).await?;
+        let is_last = page.len() < LIST_PAGE;
+        keys.extend(page.into_iter().map(|object| object.key));
+        if is_last {
+            break;
+        }
+    }
+    keys.reverse();
+    Ok(keys)
 }
 
 /// Writes `state`, which is the one after journal slot `slot`.

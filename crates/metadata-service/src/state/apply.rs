@@ -115,6 +115,8 @@ impl State {
             }
             Event::RowsSaved(saved) => self.rows_saved(saved),
             Event::SegmentsReplaced(replaced) => self.segments_replaced(replaced),
+            // Whoever reads a journal that begins with it has loaded the snapshot.
+            Event::Rebuilt { .. } => {}
         }
     }
 
@@ -163,7 +165,7 @@ impl State {
     fn begin_session(&mut self, id: BrokerId, wal: WalId) {
         let epoch = BrokerEpoch(self.revision.0);
         self.registered.insert((id, epoch));
-        let new_wal = Wal { broker: id, last_published: Lsn::ZERO, synced_seen: Lsn::ZERO, clean: false };
+        let new_wal = Wal { broker: id, last_published: Lsn::ZERO, synced_seen: Lsn::ZERO, clean: false, rebuilt: false };
         let log = self.wals.entry(wal).or_insert(new_wal);
         log.broker = id;
         log.clean = false;
@@ -207,6 +209,7 @@ impl State {
         let wal = self.wal_mut(wal);
         assert!(wal.last_published < published.end_lsn, "a publish moves the published end on");
         wal.last_published = Lsn(published.end_lsn.0 - 1);
+        wal.rebuilt = false;
     }
 
     fn add_segment(&mut self, accepted: &Accepted, published: &Published) {
@@ -282,7 +285,7 @@ impl State {
         self.partitions += new.len() as u64;
     }
 
-    fn delete_topic(&mut self, id: TopicId, not_before: Timestamp) {
+    pub(super) fn delete_topic(&mut self, id: TopicId, not_before: Timestamp) {
         let topic = self.topics.remove(&id).expect("a topic exists until it is deleted");
         self.names.remove(&topic.name);
         self.metric_names.remove(&metric_name(&topic.name));
@@ -304,7 +307,7 @@ impl State {
     }
 
     /// Segments below the new log start go; the last one stays for the producer state at its end.
-    fn advance_log_start(&mut self, id: TopicPartition, log_start: Offset, not_before: Timestamp) {
+    pub(super) fn advance_log_start(&mut self, id: TopicPartition, log_start: Offset, not_before: Timestamp) {
         let partition = self.partition_mut(id);
         assert!(log_start <= partition.next_offset, "a log start is at most the published end");
         partition.log_start = partition.log_start.max(log_start);
@@ -366,7 +369,7 @@ impl State {
 }
 
 impl Partition {
-    fn change_owner(&mut self, leader: BrokerId, owner: WalId) {
+    pub(super) fn change_owner(&mut self, leader: BrokerId, owner: WalId) {
         self.leader = leader;
         self.owner = owner;
         self.leader_epoch = next(self.leader_epoch);

@@ -148,13 +148,16 @@ fn body(event: &Event) -> (u16, Vec<u8>) {
         }
         Event::RowsSaved(saved) => (20, proto::RowsSaved::from(saved.as_ref()).encode_to_vec()),
         Event::SegmentsReplaced(replaced) => (22, proto::SegmentsReplaced::from(replaced.as_ref()).encode_to_vec()),
+        Event::Rebuilt { cluster, snapshot } => {
+            (24, proto::Rebuilt { cluster: id_bytes(cluster.as_bytes()), snapshot: Some(snapshot.into()) }.encode_to_vec())
+        }
     }
 }
 
 fn decode_body(kind: u16, body: Bytes) -> Result<Event, EventError> {
     let malformed = |err: WireError| EventError::Malformed { kind, detail: err.to_string() };
     match kind {
-        1..=23 => known_body(kind, body).map_err(malformed),
+        1..=24 => known_body(kind, body).map_err(malformed),
         _ => Err(EventError::Unknown { kind, version: VERSION }),
     }
 }
@@ -274,6 +277,10 @@ fn known_body(kind: u16, body: Bytes) -> Result<Event, WireError> {
             Event::DurabilityChanged { partitions: partitions.into_iter().map(changed).collect::<Result<_, WireError>>()? }
         }
         22 => Event::SegmentsReplaced(Box::new(parse::<proto::SegmentsReplaced>(body)?.try_into()?)),
+        24 => {
+            let body: proto::Rebuilt = parse(body)?;
+            Event::Rebuilt { cluster: cluster_id(&body.cluster)?, snapshot: required(body.snapshot, "snapshot")?.into() }
+        }
         _ => unreachable!("decode_body lets no other kind in"),
     })
 }

@@ -177,6 +177,7 @@ impl State {
             cluster: self.cluster,
             epoch: broker.epoch,
             last_published: wal.last_published,
+            rebuilt: wal.rebuilt,
             synced_seen: wal.synced_seen,
             revision: self.revision,
             partitions,

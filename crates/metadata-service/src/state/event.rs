@@ -113,6 +113,11 @@ pub(crate) enum Event {
     RowsSaved(Box<RowsSaved>),
     /// A rewritten object is in the place of older segments.
     SegmentsReplaced(Box<SegmentsReplaced>),
+    /// The first event of a journal that was made of what the store held: the state after it is the snapshot's.
+    Rebuilt {
+        cluster: ClusterId,
+        snapshot: SnapshotRef,
+    },
 }
 
 impl Event {
@@ -142,7 +147,8 @@ impl Event {
             | Self::SnapshotTaken { .. }
             | Self::ClockJumped { .. }
             | Self::SlotTaken { .. }
-            | Self::RowsSaved(_) => false,
+            | Self::RowsSaved(_)
+            | Self::Rebuilt { .. } => false,
         }
     }
 }

@@ -53,7 +53,8 @@ impl ImageChanges {
             | Event::SnapshotTaken { .. }
             | Event::ClockJumped { .. }
             | Event::RowsSaved(_)
-            | Event::SegmentsReplaced(_) => {}
+            | Event::SegmentsReplaced(_)
+            | Event::Rebuilt { .. } => {}
         }
     }
 

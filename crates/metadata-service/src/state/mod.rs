@@ -17,6 +17,7 @@ mod image;
 mod partition;
 mod place;
 mod publish;
+mod rebuilt;
 mod replace;
 mod retention;
 mod rows;
@@ -34,11 +35,13 @@ use types::{
 
 pub(crate) use codec::{decode_events, encode_event, object_key, parse};
 pub(crate) use command::{Answer, Command, Rules};
+pub(crate) use decide::UNCLEAN_GAP;
 pub(crate) use event::Event;
 #[cfg(test)]
 pub(crate) use event::{Accepted, Elected, NewPartition, PartitionDurability, Published, Replaced, RowsSaved, SegmentsReplaced};
 pub(crate) use image::ImageChanges;
 pub(crate) use partition::{Partition, Segments};
+pub(crate) use rebuilt::{COUNTER_JUMP, Extension, PublishedLog};
 #[cfg(test)]
 pub(crate) use rows::shard_of_row;
 pub(crate) use rows::{ROW_SHARDS, RowBytes, RowShard, Rows};
@@ -91,6 +94,9 @@ pub(crate) struct Wal {
     pub(crate) synced_seen: Lsn,
     /// Its broker resigned with everything published.
     pub(crate) clean: bool,
+    /// Metadata was rebuilt since it last published: it may be published further than `last_published`, because ranges without
+    /// objects leave nothing in the store.
+    pub(crate) rebuilt: bool,
 }
 
 /// A topic without its partitions.

@@ -293,6 +293,7 @@ impl MetadataClient for Ledger {
             cluster: ClusterId::from_bytes([9; 16]),
             epoch: state.epoch,
             last_published: Lsn(state.published_end.0 - 1),
+            rebuilt: false,
             synced_seen: state.requests.last().map_or(Lsn::ZERO, |request| request.synced),
             revision: state.revision,
             partitions: partitions.collect(),
