@@ -12,7 +12,7 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run check test crash clients compat suites kafka-tools differential fuzz perf
+.PHONY: help setup build run check test crash clients compat suites kafka-tools differential terraform fuzz perf
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ kafka-tools: build ## Kafka's administrative tools against Apache Kafka and agai
 
 differential: build ## replay recorded clients against this and Apache Kafka, and compare the answers; RECORDINGS="path …" for some
 	@tests/differential/run $(PROGRAM) $(RECORDINGS)
+
+terraform: build ## the Terraform modules' tests, and their example applied to moto, a simulated AWS, with a broker on it
+	@tests/terraform/run $(PROGRAM)
 
 fuzz: setup ## fuzz every decoder for SECONDS_EACH (20); TARGETS="request …" for some
 	@unset CARGO_TARGET_DIR; tests/fuzz/run $(or $(SECONDS_EACH),20) $(TARGETS)

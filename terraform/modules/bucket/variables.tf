@@ -9,28 +9,35 @@ variable "name" {
 
   validation {
     condition     = !can(regex("^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|--x-s3|--table-s3)$", var.name))
-    error_message = "name begins or ends with what AWS keeps for itself: xn--, sthree-, amzn-s3-demo-, -s3alias, --ol-s3, --x-s3, --table-s3."
+    error_message = "name must not begin or end with what AWS keeps for itself, such as xn-- or -s3alias."
   }
 }
 
 variable "prefix" {
-  description = "Where in the bucket the cluster's objects are, without a slash at the end; empty for the whole bucket. The role reaches nothing else."
+  description = <<-EOT
+    Where in the bucket the cluster's objects are, without a slash at the end; empty for the whole bucket.
+    The role reaches nothing else.
+  EOT
   type        = string
   default     = ""
 
   validation {
-    condition     = var.prefix == "" || (length(var.prefix) <= 512 && can(regex("^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$", var.prefix)))
+    condition     = alltrue([for part in split("/", var.prefix) : can(regex("^[A-Za-z0-9_-][A-Za-z0-9._-]*$", part))]) || var.prefix == ""
     error_message = "prefix must be parts of letters, digits, '-', '_' and '.', joined by '/'; no part is empty or begins with a dot."
   }
 }
 
 variable "kms" {
-  description = "Null: S3 keeps the keys (SSE-S3). An object: KMS does (SSE-KMS), with the key key_arn, or one that the module makes. Then each use is in CloudTrail, and whoever loses the key loses the data. A key of yours must let IAM of its account give rights on it."
+  description = <<-EOT
+    Null: S3 keeps the keys (SSE-S3). An object: KMS does (SSE-KMS), with the key key_arn, or one that the module makes.
+    Then each use is in CloudTrail, and whoever loses the key loses the data.
+    A key of yours must let IAM of its account give rights on it.
+  EOT
   type        = object({ key_arn = optional(string) })
   default     = null
 
   validation {
-    condition     = try(var.kms.key_arn, null) == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms.key_arn))
+    condition     = try(var.kms.key_arn, null) == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[^/]+$", var.kms.key_arn))
     error_message = "kms.key_arn must be the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID; an alias will not do."
   }
 }
@@ -47,7 +54,10 @@ variable "undelete_days" {
 }
 
 variable "refuse_overwrites" {
-  description = "Lets nobody put an object where one is already, and nobody copy objects into the bucket: the store's own lock on what brokers never do."
+  description = <<-EOT
+    Lets nobody put an object where one is already, and nobody copy objects into the bucket:
+    the store's own lock on what brokers never do.
+  EOT
   type        = bool
   default     = true
 }
@@ -65,7 +75,10 @@ variable "create_role" {
 }
 
 variable "assume_role_policy" {
-  description = "JSON: who may take the role. Null: EC2 instances, and an instance profile is made for them. For EKS the trust policy of a service account."
+  description = <<-EOT
+    JSON: who may take the role. Null: EC2 instances, and an instance profile is made for them.
+    For EKS the trust policy of a service account.
+  EOT
   type        = string
   default     = null
 
