@@ -16,6 +16,7 @@ pub mod faults;
 mod gate;
 
 mod block_cache;
+mod hedging;
 mod marker;
 mod probe;
 mod range_reader;

@@ -7,6 +7,10 @@
 //! A fetch is driven by those who wait for it and by nobody else. When the last of them goes away the request is dropped, its permit
 //! is free and nothing of it is remembered.
 
+mod gets;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
@@ -16,8 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt, Shared, WeakShared, try_join_all};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use self::gets::{Cause, Gets};
 use crate::block_cache::{BlockCache, BlockId, Share};
 use crate::{ObjectStore, StoreError};
 
@@ -100,19 +105,21 @@ pub struct ReadCounts {
     pub store_bytes: u64,
     /// GETs begun for a reader.
     pub gets: u64,
-    /// Blocks for which a reader joined a GET that was under way.
+    /// Blocks for which a reader joined a fetch that was under way.
     pub joined: u64,
     /// GETs begun by read-ahead.
     pub read_ahead_gets: u64,
+    /// Second GETs for what the first one was slow to bring; not among the others.
+    pub hedges: u64,
+    /// Those of them that brought the bytes.
+    pub hedges_won: u64,
 }
 
 #[derive(Debug, Default)]
 struct Counters {
     cache_bytes: AtomicU64,
     store_bytes: AtomicU64,
-    gets: AtomicU64,
     joined: AtomicU64,
-    read_ahead_gets: AtomicU64,
 }
 
 /// A cache and its budgets; clones are one and the same.
@@ -120,9 +127,8 @@ struct Counters {
 pub struct RangeReader(Arc<Inner>);
 
 struct Inner {
-    store: Arc<dyn ObjectStore>,
+    gets: Arc<Gets>,
     block_bytes: u64,
-    permits: Permits,
     counters: [Counters; ReadClass::ALL.len()],
     state: Arc<Mutex<State>>,
 }
@@ -135,16 +141,28 @@ struct State {
     last: u64,
 }
 
-type Permits = [Arc<Semaphore>; ReadClass::ALL.len()];
+type FetchFuture = BoxFuture<'static, Result<Fetched, StoreError>>;
+type Fetching = Shared<FetchFuture>;
 
-type Fetching = Shared<BoxFuture<'static, Result<Bytes, StoreError>>>;
-
-/// A GET that somebody waits for.
+/// What is on its way because somebody waits for it.
 struct Fetch {
     number: u64,
-    fetching: WeakShared<BoxFuture<'static, Result<Bytes, StoreError>>>,
+    fetching: WeakShared<FetchFuture>,
     /// The most urgent of those who wait.
     class: watch::Sender<ReadClass>,
+}
+
+/// Where bytes were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    Memory,
+    Store,
+}
+
+#[derive(Clone, Debug)]
+struct Fetched {
+    bytes: Bytes,
+    from: Source,
 }
 
 /// Where a block is to be had.
@@ -157,11 +175,9 @@ impl RangeReader {
     /// Reads from `store`.
     pub fn new(store: Arc<dyn ObjectStore>, options: RangeReaderOptions) -> Self {
         assert!(1 <= options.block_bytes, "blocks have at least one byte");
-        let permits = [options.tail_requests, options.catch_up_requests, options.rewrite_requests];
         Self(Arc::new(Inner {
-            store,
+            gets: Arc::new(Gets::new(store, &options)),
             block_bytes: options.block_bytes,
-            permits: permits.map(|requests| Arc::new(Semaphore::new(requests.max(1)))),
             counters: Default::default(),
             state: Arc::new(Mutex::new(State { cache: BlockCache::new(options.cache_bytes), fetches: HashMap::new(), last: 0 })),
         }))
@@ -178,48 +194,50 @@ impl RangeReader {
         let key: Arc<str> = key.into();
         let reads = self.0.blocks(&key, &extent, &range).map(async |block| {
             let part = range.start.max(block.range.start) - block.range.start..range.end.min(block.range.end) - block.range.start;
-            let (bytes, cached) = self.block(block, class).await?;
-            Ok::<_, StoreError>((bytes.slice(part.start as usize..part.end as usize), cached))
+            let Fetched { bytes, from } = self.block(block, class).await?;
+            Ok::<_, StoreError>(Fetched { bytes: bytes.slice(part.start as usize..part.end as usize), from })
         });
         let parts = try_join_all(reads).await?;
         // Afterwards, so that it never takes the permits that this read needs.
         self.read_ahead(&key, &extent, range.end..range.end.saturating_add(read_ahead).min(extent.end), class);
 
-        let sum = |cached: bool| parts.iter().filter(|part| part.1 == cached).map(|part| part.0.len() as u64).sum();
-        let (cached, fetched) = (sum(true), sum(false));
+        let sum = |source| parts.iter().filter(|part| part.from == source).map(|part| part.bytes.len() as u64).sum::<u64>();
+        let memory = sum(Source::Memory);
         let counters = &self.0.counters[class as usize];
-        counters.cache_bytes.fetch_add(cached, Ordering::Relaxed);
-        counters.store_bytes.fetch_add(fetched, Ordering::Relaxed);
-        Ok(RangeRead { bytes: gather(parts.into_iter().map(|part| part.0).collect()), cached })
+        counters.cache_bytes.fetch_add(memory, Ordering::Relaxed);
+        counters.store_bytes.fetch_add(sum(Source::Store), Ordering::Relaxed);
+        Ok(RangeRead { bytes: gather(parts.into_iter().map(|part| part.bytes).collect()), cached: memory })
     }
 
     /// As of now.
     pub fn counts(&self, class: ReadClass) -> ReadCounts {
-        let counters = &self.0.counters[class as usize];
+        let (counters, gets) = (&self.0.counters[class as usize], self.0.gets.counters(class));
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ReadCounts {
             cache_bytes: read(&counters.cache_bytes),
             store_bytes: read(&counters.store_bytes),
-            gets: read(&counters.gets),
+            gets: read(&gets.for_readers),
             joined: read(&counters.joined),
-            read_ahead_gets: read(&counters.read_ahead_gets),
+            read_ahead_gets: read(&gets.ahead),
+            hedges: read(&gets.hedges),
+            hedges_won: read(&gets.hedges_won),
         }
     }
 
-    /// Bytes kept.
+    /// Bytes kept in memory.
     pub fn cached_bytes(&self) -> u64 {
         self.0.state.lock().cache.held()
     }
 
-    /// GETs that somebody waits for, those that wait for a permit included.
+    /// Blocks that somebody waits for, those that wait for a permit included.
     pub fn fetches(&self) -> usize {
         self.0.state.lock().fetches.len()
     }
 
-    async fn block(&self, id: BlockId, class: ReadClass) -> Result<(Bytes, bool), StoreError> {
+    async fn block(&self, id: BlockId, class: ReadClass) -> Result<Fetched, StoreError> {
         match self.0.find_or_fetch(id, class) {
-            Block::Cached(bytes) => Ok((bytes, true)),
-            Block::Fetched(fetching) => fetching.await.map(|bytes| (bytes, false)),
+            Block::Cached(bytes) => Ok(Fetched { bytes, from: Source::Memory }),
+            Block::Fetched(fetching) => fetching.await,
         }
     }
 
@@ -227,7 +245,7 @@ impl RangeReader {
     /// ahead of their time are bounded by the class's budget and never make anybody wait longer than one block does.
     fn read_ahead(&self, key: &Arc<str>, extent: &Range<u64>, ahead: Range<u64>, class: ReadClass) {
         for block in self.0.blocks(key, extent, &ahead) {
-            let Ok(permit) = self.0.permits[class as usize].clone().try_acquire_owned() else { return };
+            let Some(permit) = self.0.gets.try_permit(class) else { return };
             if let Some(fetching) = self.0.fetch_if_absent(block, class, permit) {
                 // Errors come back when somebody reads the block.
                 runtime::spawn("read-ahead", fetching.map(drop));
@@ -250,7 +268,6 @@ impl Inner {
     }
 
     fn find_or_fetch(&self, id: BlockId, class: ReadClass) -> Block {
-        let counters = &self.counters[class as usize];
         let mut state = self.state.lock();
         if let Some(bytes) = state.cache.get(&id, class) {
             return Block::Cached(bytes);
@@ -258,7 +275,7 @@ impl Inner {
         if let Some(fetch) = state.fetches.get(&id)
             && let Some(fetching) = fetch.fetching.upgrade()
         {
-            counters.joined.fetch_add(1, Ordering::Relaxed);
+            self.counters[class as usize].joined.fetch_add(1, Ordering::Relaxed);
             fetch.class.send_if_modified(|waiting| {
                 let urgent = class < *waiting;
                 *waiting = class.min(*waiting);
@@ -266,7 +283,6 @@ impl Inner {
             });
             return Block::Fetched(fetching);
         }
-        counters.gets.fetch_add(1, Ordering::Relaxed);
         Block::Fetched(self.begin(&mut state, id, class, None))
     }
 
@@ -275,7 +291,6 @@ impl Inner {
         if state.cache.contains(&id) || matches!(state.fetches.entry(id.clone()), Entry::Occupied(_)) {
             return None;
         }
-        self.counters[class as usize].read_ahead_gets.fetch_add(1, Ordering::Relaxed);
         Some(self.begin(&mut state, id, class, Some(permit)))
     }
 
@@ -285,39 +300,25 @@ impl Inner {
         let number = state.last;
         let (waiting, mut waits) = watch::channel(class);
         let entered = Entered { state: self.state.clone(), id: id.clone(), number };
-        let (store, permits) = (self.store.clone(), self.permits.clone());
+        let gets = self.gets.clone();
+        let cause = if permit.is_some() { Cause::ReadAhead } else { Cause::Reader };
         let fetching = async move {
             let permit = match permit {
                 Some(permit) => Some(permit),
-                None => permit_of_the_most_urgent(&permits, &mut waits).await,
+                None => gets.permit(&mut waits).await,
             };
-            let fetched = store.get_range(&entered.id.key, entered.id.range.clone()).await;
+            let class = *waits.borrow();
+            let bytes = gets.get(&entered.id, class, cause).await?;
             drop(permit);
-            if let (Ok(bytes), Some(share)) = (&fetched, Share::of(*waits.borrow())) {
+            if let Some(share) = Share::of(*waits.borrow()) {
                 entered.state.lock().cache.insert(entered.id.clone(), bytes.clone(), share);
             }
-            fetched
+            Ok(Fetched { bytes, from: Source::Store })
         };
         let fetching = fetching.boxed().shared();
         let weak = fetching.downgrade().expect("it has not run yet");
         state.fetches.insert(id, Fetch { number, fetching: weak, class: waiting });
         fetching
-    }
-}
-
-/// A permit of the most urgent class that waits for the fetch, whoever began it; none once a reader of the tail does, who must not wait
-/// behind readers of history.
-async fn permit_of_the_most_urgent(permits: &Permits, waits: &mut watch::Receiver<ReadClass>) -> Option<OwnedSemaphorePermit> {
-    let began = *waits.borrow_and_update();
-    let mut class = began;
-    loop {
-        if class == ReadClass::Tail && began != ReadClass::Tail {
-            return None;
-        }
-        tokio::select! {
-            permit = permits[class as usize].clone().acquire_owned() => return Some(permit.expect("the semaphore is never closed")),
-            Ok(()) = waits.changed() => class = *waits.borrow_and_update(),
-        }
     }
 }
 
@@ -349,6 +350,3 @@ fn gather(mut parts: Vec<Bytes>) -> Bytes {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

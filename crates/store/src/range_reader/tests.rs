@@ -100,7 +100,7 @@ async fn t31_a_hit_is_counted_only_where_the_bytes_were_in_memory() {
     // Who joins a GET waits for the store, however little it asks for itself.
     let (first, second) = tokio::join!(rig.read(300..400, ReadClass::Tail), rig.read(300..310, ReadClass::Tail));
     assert_eq!((first.unwrap().cached, second.unwrap().cached), (0, 0));
-    let expected = ReadCounts { cache_bytes: 50, store_bytes: 100 + 50 + 110, gets: 4, joined: 1, read_ahead_gets: 0 };
+    let expected = ReadCounts { cache_bytes: 50, store_bytes: 100 + 50 + 110, gets: 4, joined: 1, ..ReadCounts::default() };
     assert_eq!(rig.reader.counts(ReadClass::Tail), expected);
     assert_eq!(rig.reader.counts(ReadClass::CatchUp), ReadCounts::default());
 }
@@ -232,12 +232,99 @@ async fn read_ahead_fetches_what_comes_next_within_the_extent_and_the_budget() {
     let ahead = RangeRequest { extent: 0..350, read_ahead: 500, ..request(0..100, ReadClass::CatchUp) };
     rig.reader.read(ahead.clone()).await.unwrap();
     // Two permits: two blocks, begun in the background.
-    assert_eq!((rig.reader.fetches(), rig.reader.counts(ReadClass::CatchUp).read_ahead_gets), (2, 2));
+    assert_eq!(rig.reader.fetches(), 2);
     rig.background_ends().await;
+    assert_eq!(rig.reader.counts(ReadClass::CatchUp).read_ahead_gets, 2);
     let next = RangeRequest { range: 100..200, ..ahead.clone() };
     assert_eq!(rig.reader.read(next).await.unwrap().cached, 100);
     rig.background_ends().await;
     let last = RangeRequest { range: 300..350, ..ahead };
     assert_eq!(rig.reader.read(last).await.unwrap().cached, 50);
     assert_eq!((rig.gets(), rig.reader.cached_bytes()), (4, 350));
+}
+
+/// Keeps nothing, and has seen requests that took a tenth of a second: after that one is slow.
+async fn used_to_a_tenth() -> Rig {
+    let rig = rig(RangeReaderOptions { cache_bytes: 0, ..options() }).await;
+    rig.faulty.script(Operation::GetRange, std::iter::repeat_n(Fault::Delay(SECOND / 10), 100));
+    for _ in 0..100 {
+        rig.read(0..100, ReadClass::Tail).await.unwrap();
+    }
+    rig
+}
+
+fn hedges(rig: &Rig, class: ReadClass) -> (u64, u64) {
+    let counts = rig.reader.counts(class);
+    (counts.hedges, counts.hedges_won)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_get_is_asked_a_second_time_and_the_first_answer_wins() {
+    for class in [ReadClass::Tail, ReadClass::CatchUp] {
+        let rig = used_to_a_tenth().await;
+        rig.faulty.script(Operation::GetRange, [Fault::Delay(30 * SECOND), Fault::Delay(SECOND / 10)]);
+        let start = Instant::now();
+        assert_eq!(rig.read(0..100, class).await.unwrap().bytes, rig.body[0..100]);
+        assert_eq!((start.elapsed(), hedges(&rig, class)), (SECOND / 5, (1, 1)));
+
+        rig.faulty.script(Operation::GetRange, [Fault::Delay(SECOND / 2), Fault::Delay(30 * SECOND)]);
+        let start = Instant::now();
+        rig.read(0..100, class).await.unwrap();
+        assert_eq!((start.elapsed(), hedges(&rig, class)), (SECOND / 2, (2, 1)), "the first one may still be the first");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewrite_waits_for_its_slow_get() {
+    let rig = used_to_a_tenth().await;
+    rig.delay(1);
+    let start = Instant::now();
+    rig.read(0..100, ReadClass::Rewrite).await.unwrap();
+    assert_eq!((start.elapsed(), hedges(&rig, ReadClass::Rewrite)), (SECOND, (0, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_that_fails_leaves_the_answer_to_the_other_one() {
+    let rig = used_to_a_tenth().await;
+    let refuse_later = FaultRates { refuse: 1.0, max_delay: SECOND, ..FaultRates::default() };
+    let read = async {
+        let start = Instant::now();
+        let read = rig.read(0..100, ReadClass::Tail).await;
+        (read, start.elapsed())
+    };
+    let store = async {
+        tokio::time::sleep(SECOND / 20).await;
+        rig.faulty.by_chance(FaultRates::default(), Random::seeded(1));
+        rig.delay(1);
+    };
+    // Its first GET is refused between a tenth of a second and a whole one, its second takes a second.
+    rig.faulty.by_chance(refuse_later, Random::seeded(4));
+    let ((read, elapsed), ()) = tokio::join!(read, store);
+    assert_eq!(read.unwrap().bytes, rig.body[0..100]);
+    assert_eq!((elapsed, hedges(&rig, ReadClass::Tail)), (SECOND + SECOND / 10, (1, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_slow_as_a_whole_is_asked_five_percent_more_and_no_more() {
+    let rig = used_to_a_tenth().await;
+    for n in 0..1000 {
+        // Slower than all that was seen.
+        let slow = Fault::Delay(SECOND + n * SECOND / 10);
+        rig.faulty.script(Operation::GetRange, [slow, slow].into_iter().skip(rig.faulty.scripted()));
+        rig.read(0..100, ReadClass::CatchUp).await.unwrap();
+    }
+    let (sent, _) = hedges(&rig, ReadClass::CatchUp);
+    assert!((50..=55).contains(&sent), "{sent} second requests for 1100 first ones");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_get_keeps_to_the_budget_of_its_class() {
+    let rig = rig(RangeReaderOptions { cache_bytes: 0, tail_requests: 1, ..options() }).await;
+    for _ in 0..100 {
+        rig.read(0..100, ReadClass::Tail).await.unwrap();
+    }
+    rig.delay(1);
+    let start = Instant::now();
+    rig.read(0..100, ReadClass::Tail).await.unwrap();
+    assert_eq!((start.elapsed(), hedges(&rig, ReadClass::Tail)), (SECOND, (0, 0)));
 }
