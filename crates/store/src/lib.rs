@@ -2,8 +2,8 @@
 //! `aws-config`. It knows no segment and no Kafka: keys are strings below the configured prefix.
 //!
 //! [`ObjectStore`] is the seam. [`open`] makes one of a URL; [`CountingStore`], [`GatedStore`] and [`faults::FaultyStore`] go around
-//! any. On top of the seam: [`put_verified`] for uploads that survive lost answers, [`RangeReader`] for reads, [`claim`] for the mark
-//! that ties a prefix to one cluster, [`Probe`] for what a store really does.
+//! any. On top of the seam: [`put_verified`] for uploads that survive lost answers, [`RangeReader`] for reads, with or without a
+//! [`DiskCache`], [`claim`] for the mark that ties a prefix to one cluster, [`Probe`] for what a store really does.
 
 mod directory;
 mod key;
@@ -16,6 +16,7 @@ pub mod faults;
 mod gate;
 
 mod block_cache;
+mod disk_cache;
 mod hedging;
 mod marker;
 mod probe;
@@ -34,6 +35,7 @@ use types::Timestamp;
 
 pub use counters::{CountingStore, LATENCY_BOUNDS, OperationCounts, Outcome, StoreCounters};
 pub use directory::DirectoryStore;
+pub use disk_cache::{DiskCache, DiskCacheCounts};
 pub use gate::GatedStore;
 pub use key::MAX_KEY_BYTES;
 pub use marker::{ClaimError, FORMAT_VERSION, MARKER_KEY, Marker, claim, is_empty, read_marker};

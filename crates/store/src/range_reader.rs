@@ -24,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use self::gets::{Cause, Gets};
 use crate::block_cache::{BlockCache, BlockId, Share};
-use crate::{ObjectStore, StoreError};
+use crate::{DiskCache, ObjectStore, StoreError};
 
 /// Who reads, the most urgent first. Each class has its own budget of requests; the first two share the cache, half of it for each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -92,7 +92,7 @@ pub struct RangeRequest<'a> {
 pub struct RangeRead {
     /// Exactly the range.
     pub bytes: Bytes,
-    /// How many of them were in memory already.
+    /// How many of them came from the cache, in memory or on disk.
     pub cached: u64,
 }
 
@@ -101,7 +101,9 @@ pub struct RangeRead {
 pub struct ReadCounts {
     /// Bytes handed to readers that were in memory.
     pub cache_bytes: u64,
-    /// Bytes handed to readers that they had to wait for.
+    /// Bytes handed to readers that came from the disk cache.
+    pub disk_bytes: u64,
+    /// Bytes handed to readers that came from the store while they waited.
     pub store_bytes: u64,
     /// GETs begun for a reader.
     pub gets: u64,
@@ -118,6 +120,7 @@ pub struct ReadCounts {
 #[derive(Debug, Default)]
 struct Counters {
     cache_bytes: AtomicU64,
+    disk_bytes: AtomicU64,
     store_bytes: AtomicU64,
     joined: AtomicU64,
 }
@@ -128,6 +131,7 @@ pub struct RangeReader(Arc<Inner>);
 
 struct Inner {
     gets: Arc<Gets>,
+    disk: Option<DiskCache>,
     block_bytes: u64,
     counters: [Counters; ReadClass::ALL.len()],
     state: Arc<Mutex<State>>,
@@ -144,7 +148,7 @@ struct State {
 type FetchFuture = BoxFuture<'static, Result<Fetched, StoreError>>;
 type Fetching = Shared<FetchFuture>;
 
-/// What is on its way because somebody waits for it.
+/// What is on its way, from the disk or the store, because somebody waits for it.
 struct Fetch {
     number: u64,
     fetching: WeakShared<FetchFuture>,
@@ -156,6 +160,7 @@ struct Fetch {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Source {
     Memory,
+    Disk,
     Store,
 }
 
@@ -172,11 +177,17 @@ enum Block {
 }
 
 impl RangeReader {
-    /// Reads from `store`.
+    /// Reads from `store`, and keeps blocks in memory.
     pub fn new(store: Arc<dyn ObjectStore>, options: RangeReaderOptions) -> Self {
+        Self::with_disk(store, options, None)
+    }
+
+    /// The same, and keeps blocks on a disk as well, if there is one.
+    pub fn with_disk(store: Arc<dyn ObjectStore>, options: RangeReaderOptions, disk: Option<DiskCache>) -> Self {
         assert!(1 <= options.block_bytes, "blocks have at least one byte");
         Self(Arc::new(Inner {
             gets: Arc::new(Gets::new(store, &options)),
+            disk,
             block_bytes: options.block_bytes,
             counters: Default::default(),
             state: Arc::new(Mutex::new(State { cache: BlockCache::new(options.cache_bytes), fetches: HashMap::new(), last: 0 })),
@@ -202,11 +213,12 @@ impl RangeReader {
         self.read_ahead(&key, &extent, range.end..range.end.saturating_add(read_ahead).min(extent.end), class);
 
         let sum = |source| parts.iter().filter(|part| part.from == source).map(|part| part.bytes.len() as u64).sum::<u64>();
-        let memory = sum(Source::Memory);
+        let (memory, disk) = (sum(Source::Memory), sum(Source::Disk));
         let counters = &self.0.counters[class as usize];
         counters.cache_bytes.fetch_add(memory, Ordering::Relaxed);
+        counters.disk_bytes.fetch_add(disk, Ordering::Relaxed);
         counters.store_bytes.fetch_add(sum(Source::Store), Ordering::Relaxed);
-        Ok(RangeRead { bytes: gather(parts.into_iter().map(|part| part.bytes).collect()), cached: memory })
+        Ok(RangeRead { bytes: gather(parts.into_iter().map(|part| part.bytes).collect()), cached: memory + disk })
     }
 
     /// As of now.
@@ -215,6 +227,7 @@ impl RangeReader {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ReadCounts {
             cache_bytes: read(&counters.cache_bytes),
+            disk_bytes: read(&counters.disk_bytes),
             store_bytes: read(&counters.store_bytes),
             gets: read(&gets.for_readers),
             joined: read(&counters.joined),
@@ -300,20 +313,30 @@ impl Inner {
         let number = state.last;
         let (waiting, mut waits) = watch::channel(class);
         let entered = Entered { state: self.state.clone(), id: id.clone(), number };
-        let gets = self.gets.clone();
+        let (gets, disk) = (self.gets.clone(), self.disk.clone());
         let cause = if permit.is_some() { Cause::ReadAhead } else { Cause::Reader };
         let fetching = async move {
-            let permit = match permit {
-                Some(permit) => Some(permit),
-                None => gets.permit(&mut waits).await,
+            let on_disk = async { disk.as_ref()?.get(&entered.id).await };
+            let fetched = match on_disk.await {
+                Some(bytes) => Fetched { bytes, from: Source::Disk },
+                None => {
+                    let permit = match permit {
+                        Some(permit) => Some(permit),
+                        None => gets.permit(&mut waits).await,
+                    };
+                    let class = *waits.borrow();
+                    let bytes = gets.get(&entered.id, class, cause).await?;
+                    drop(permit);
+                    Fetched { bytes, from: Source::Store }
+                }
             };
-            let class = *waits.borrow();
-            let bytes = gets.get(&entered.id, class, cause).await?;
-            drop(permit);
             if let Some(share) = Share::of(*waits.borrow()) {
-                entered.state.lock().cache.insert(entered.id.clone(), bytes.clone(), share);
+                if let (Some(disk), Source::Store) = (&disk, fetched.from) {
+                    disk.put(&entered.id, &fetched.bytes, share);
+                }
+                entered.state.lock().cache.insert(entered.id.clone(), fetched.bytes.clone(), share);
             }
-            Ok(Fetched { bytes, from: Source::Store })
+            Ok(fetched)
         };
         let fetching = fetching.boxed().shared();
         let weak = fetching.downgrade().expect("it has not run yet");

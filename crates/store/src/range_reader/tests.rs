@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::faults::{Fault, FaultRates, FaultyStore};
-use crate::{CountingStore, MemoryStore, Operation, Outcome, StoreCounters};
+use crate::{CountingStore, DiskCacheCounts, MemoryStore, Operation, Outcome, StoreCounters};
 
 const LENGTH: u64 = 1000;
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,6 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Rig {
     faulty: Arc<FaultyStore>,
     counters: Arc<StoreCounters>,
+    store: Arc<dyn ObjectStore>,
     reader: RangeReader,
     body: Vec<u8>,
 }
@@ -26,7 +27,8 @@ async fn rig(options: RangeReaderOptions) -> Rig {
     faulty.put("a", vec![Bytes::from(body.clone())]).await.unwrap();
     let counting = CountingStore::new(faulty.clone(), clock);
     let counters = counting.counters();
-    Rig { faulty, counters, reader: RangeReader::new(Arc::new(counting), options), body }
+    let store: Arc<dyn ObjectStore> = Arc::new(counting);
+    Rig { faulty, counters, reader: RangeReader::new(store.clone(), options), store, body }
 }
 
 fn options() -> RangeReaderOptions {
@@ -327,4 +329,48 @@ async fn a_second_get_keeps_to_the_budget_of_its_class() {
     let start = Instant::now();
     rig.read(0..100, ReadClass::Tail).await.unwrap();
     assert_eq!((start.elapsed(), hedges(&rig, ReadClass::Tail)), (SECOND, (0, 0)));
+}
+
+/// Nothing is kept in memory, so that what does not come from the store comes from the disk.
+async fn rig_with_disk(folder: &std::path::Path) -> (Rig, DiskCache) {
+    let disk = DiskCache::open(folder, 100_000).unwrap();
+    let rig = rig(RangeReaderOptions { cache_bytes: 0, ..options() }).await;
+    let reader = RangeReader::with_disk(rig.store.clone(), RangeReaderOptions { cache_bytes: 0, ..options() }, Some(disk.clone()));
+    (Rig { reader, ..rig }, disk)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_reader_fetched_comes_from_the_disk_for_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rig, disk) = rig_with_disk(folder.path()).await;
+    rig.read(0..250, ReadClass::CatchUp).await.unwrap();
+    disk.written().await;
+    let read = rig.read(50..250, ReadClass::CatchUp).await.unwrap();
+    assert_eq!((read.bytes, read.cached, rig.gets()), (Bytes::copy_from_slice(&rig.body[50..250]), 200, 3));
+    let expected = ReadCounts { disk_bytes: 200, store_bytes: 250, gets: 3, ..ReadCounts::default() };
+    assert_eq!(rig.reader.counts(ReadClass::CatchUp), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_damaged_on_the_disk_is_fetched_anew_and_never_handed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rig, disk) = rig_with_disk(folder.path()).await;
+    rig.read(0..100, ReadClass::CatchUp).await.unwrap();
+    disk.written().await;
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        std::fs::write(file.unwrap().path(), [0xff; 100]).unwrap();
+    }
+    assert_eq!(rig.read(0..100, ReadClass::CatchUp).await.unwrap().bytes, rig.body[0..100]);
+    assert_eq!((rig.gets(), disk.counts().damaged, rig.reader.counts(ReadClass::CatchUp).disk_bytes), (2, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewrite_puts_nothing_on_the_disk_and_uses_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rig, disk) = rig_with_disk(folder.path()).await;
+    rig.read(0..1000, ReadClass::Rewrite).await.unwrap();
+    assert_eq!(disk.counts(), DiskCacheCounts::default());
+    rig.read(0..100, ReadClass::CatchUp).await.unwrap();
+    disk.written().await;
+    assert_eq!(rig.read(0..100, ReadClass::Rewrite).await.unwrap().cached, 100);
 }
