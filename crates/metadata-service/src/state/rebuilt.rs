@@ -50,6 +50,14 @@ impl State {
             Event::PartitionsAdded { topic, .. } | Event::TopicDeleted { topic, .. } | Event::TopicConfigsAltered { topic, .. } => {
                 self.topics.contains_key(topic)
             }
+            Event::DurabilityChanged { partitions } => {
+                for changed in partitions {
+                    if self.partition(changed.partition).is_some() {
+                        self.partition_mut(changed.partition).durability = changed.level;
+                    }
+                }
+                false
+            }
             Event::LogStartsAdvanced { .. } | Event::PartitionsElected { .. } => false,
             _ => true,
         };

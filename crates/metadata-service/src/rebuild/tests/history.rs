@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use metadata_api::{AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic};
+use metadata_api::{
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ConfigResource, CreatePartitions, CreateTopic, DurabilityChange,
+    EnforceDurability,
+};
 use proptest::prelude::*;
 use types::{BrokerId, Durability, Offset, Revision};
 
@@ -17,6 +20,8 @@ enum Step {
     Create { topic: u8, partitions: i32, object: bool },
     Grow { topic: u8, total: i32 },
     Alter { topic: u8, value: u8 },
+    Configure { value: Option<u8> },
+    Enforce { broker: i32, partition: (u8, i32), object: bool },
     Delete { topic: u8 },
     Append { broker: i32, partition: (u8, i32), records: i64, producer: i64 },
     Seal { broker: i32 },
@@ -39,6 +44,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..4_u8, 1..3_i32, any::<bool>()).prop_map(|(topic, partitions, object)| Step::Create { topic, partitions, object }),
         1 => (1..4_u8, 1..3_i32).prop_map(|(topic, total)| Step::Grow { topic, total }),
         1 => (1..4_u8, any::<u8>()).prop_map(|(topic, value)| Step::Alter { topic, value }),
+        1 => any::<Option<u8>>().prop_map(|value| Step::Configure { value }),
+        1 => (broker(), id(), any::<bool>()).prop_map(|(broker, partition, object)| Step::Enforce { broker, partition, object }),
         1 => (1..4_u8).prop_map(|topic| Step::Delete { topic }),
         16 => (broker(), id(), 1..5_i64, 1..4_i64)
             .prop_map(|(broker, partition, records, producer)| Step::Append { broker, partition, records, producer }),
@@ -83,6 +90,23 @@ fn act(life: &mut Life, step: Step) {
             let expected = life.state.topics[&topic].config_revision;
             let configs = BTreeMap::from([("retention.ms".to_owned(), value.to_string())]);
             life.run(Command::AlterTopicConfigs(AlterTopicConfigs { topic, expected, configs }));
+        }
+        Step::Configure { value } => {
+            let resource = ConfigResource::AllBrokers;
+            let expected = life.state.configs.get(&resource).map_or(Revision(0), |set| set.revision);
+            let configs = value.map(|value| ("log.retention.ms".to_owned(), value.to_string())).into_iter().collect();
+            life.run(Command::AlterResourceConfigs(AlterResourceConfigs { resource, expected, configs }));
+        }
+        Step::Enforce { broker, partition: (number, index), object } => {
+            let Some(topic) = life.named(number) else { return };
+            let change = DurabilityChange {
+                partition: partition(topic, index),
+                level: if object { Durability::Object } else { Durability::Wal },
+                config_revision: life.state.topics[&topic].config_revision,
+                log_end: Offset::ZERO,
+            };
+            let request = EnforceDurability { broker: BrokerId(broker), epoch: epoch(life, broker), changes: vec![change] };
+            life.run(Command::EnforceDurability(request));
         }
         Step::Delete { topic: number } => {
             let Some(topic) = life.named(number) else { return };
@@ -140,6 +164,7 @@ proptest! {
             let (mut rebuilt, report) = life.rebuilt(base.clone());
             check_counters(&rebuilt.state, &life.state);
             assert_eq!((&report.unknown_topics[..], &report.holes[..], &report.misfits[..]), (&[][..], &[][..], &[][..]));
+            assert_eq!(rebuilt.state.configs, life.state.configs);
             let mut derived = rebuilt.state.clone();
             derived.derive();
             assert!(derived == rebuilt.state);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use metadata_api::{PartitionPublish, PartitionVerdict, ProducerDelta, PublishRequest, PublishedObject, RegisterBroker, Registration, Run};
 use types::{
-    BrokerEpoch, BrokerId, ClusterId, EpochStart, LeaderEpoch, Lsn, MinTimestamp, ObjectKey, ObjectNumber, ObjectOrigin, Offset,
-    ProducerBatch, ProducerWindows, PublishSequence, Revision, SegmentFlags, SegmentRef, Timestamp, TopicId, TopicPartition, WalId,
+    BrokerEpoch, BrokerId, ClusterId, Durability, EpochStart, LeaderEpoch, Lsn, MinTimestamp, ObjectKey, ObjectNumber, ObjectOrigin,
+    Offset, ProducerBatch, ProducerWindows, PublishSequence, Revision, SegmentFlags, SegmentRef, Timestamp, TopicId, TopicPartition, WalId,
 };
 
 use crate::rebuild::replay::{Mirrored, is_newer, replay};
@@ -390,6 +390,7 @@ impl Life {
                     topic: (topic.name.clone(), topic.configs.clone()),
                     owner: found.owner,
                     leader: self.state.visible_leader(found),
+                    durability: found.durability,
                     log_start: found.log_start,
                     next_offset: found.next_offset,
                     epochs: found.epochs.clone(),
@@ -408,6 +409,7 @@ pub(super) struct Visible {
     topic: (String, BTreeMap<String, String>),
     owner: WalId,
     leader: Option<BrokerId>,
+    durability: Durability,
     pub(super) log_start: Offset,
     pub(super) next_offset: Offset,
     epochs: Vec<EpochStart>,
