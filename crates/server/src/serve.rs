@@ -2,7 +2,8 @@
 //! apart again.
 //!
 //! The order of the start is the order of trust: the directory is this broker's, the store is this cluster's, metadata knows what was
-//! published, the write-ahead log is whole and synced, its leftovers are back in their partitions; only then does anybody connect.
+//! published, the write-ahead log is whole and synced, its leftovers are back in their partitions; only then does anybody connect. A
+//! store that is away is trusted later, before its first use, if the directory has what a start takes without it.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
@@ -16,7 +17,7 @@ use offload::{LostDirectory, NoFailpoints, Offload, OffloadError, OffloadHandle}
 use partition::{Limits, Partitions};
 use records::TimestampType;
 use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
-use store::{CountingStore, ObjectStore, RangeReader, RangeReaderOptions};
+use store::{CountingStore, RangeReader, RangeReaderOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use types::{BrokerId, ClusterId, Durability, Lsn};
@@ -74,7 +75,12 @@ async fn serve(config: Config) -> Result<()> {
         () = stop.wait() => return Ok(()),
     };
     health.clear(Part::Recovery);
-    announcement.print(running.registration.cluster);
+    let away = running.metadata_service.store_away();
+    if let Some(why) = &away {
+        running.show_store_away(&health, why);
+        tracing::warn!("the store {} is away, the broker has started from its data directory: {why}", config.store.url);
+    }
+    announcement.print(running.registration.cluster, away.as_deref());
     running.until_the_end(&mut stop, &health, config.shutdown_timeout).await
 }
 
@@ -102,14 +108,17 @@ impl Announcement {
     }
 
     #[expect(clippy::print_stdout, reason = "this is what the command prints")]
-    fn print(&self, cluster: ClusterId) {
+    fn print(&self, cluster: ClusterId, store_away: Option<&str>) {
         println!("siltstone {}, broker {} of cluster {cluster}", env!("CARGO_PKG_VERSION"), self.node);
         for listener in &self.listeners {
             println!("listening    {listener}");
         }
         println!("http         http://{}", self.http);
         println!("metadata     http://{}", self.metadata);
-        println!("store        {}", self.store);
+        match store_away {
+            None => println!("store        {}", self.store),
+            Some(why) => println!("store        {}, away ({why}): uploads wait for it, wal topics do not", self.store),
+        }
         println!(
             "durability   {}",
             match self.durability {
@@ -136,6 +145,7 @@ struct Running {
     broker: BrokerHandle,
     config: Config,
     revision_noted: tokio::time::Instant,
+    started: tokio::time::Instant,
 }
 
 impl Running {
@@ -150,14 +160,13 @@ impl Running {
     ) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random = Arc::new(Random::from_os());
-        let opened = store::open(&config.store.url, &config.store.s3_options(), Arc::clone(&clock), Arc::clone(&random)).await?;
-        let counting = CountingStore::new(opened, Arc::clone(&clock));
+        let store = store::open_unasked(&config.store.url, &config.store.s3_options(), Arc::clone(&clock), Arc::clone(&random)).await?;
+        let counting = CountingStore::new(store, Arc::clone(&clock));
         let counters = counting.counters();
-        let store: Arc<dyn ObjectStore> = Arc::new(counting);
 
         let journal = data_dir.folder("metadata");
-        let metadata_service = Embedded::start(config, metadata_port, &journal, Arc::clone(&store), Arc::clone(&clock), &random).await?;
-        let metadata = metadata_service.client();
+        let metadata_service = Embedded::start(config, metadata_port, &journal, Arc::new(counting), Arc::clone(&clock), &random).await?;
+        let (metadata, store) = (metadata_service.client(), metadata_service.store());
 
         let wal = recovery::open_wal(config, data_dir.folder("wal"), &clock, &random).await?;
         let found = recovery::survey(wal.as_ref())?;
@@ -250,6 +259,7 @@ impl Running {
             broker,
             config: config.clone(),
             revision_noted: tokio::time::Instant::now(),
+            started: tokio::time::Instant::now(),
         })
     }
 
@@ -272,9 +282,10 @@ impl Running {
     async fn beat(&mut self, health: &Health) -> Result<()> {
         let progress = self.wal.progress().borrow().clone();
         let status = self.offload.status();
-        match &status.failing {
-            Some(why) => health.obstruct(Part::Store, why.as_str()),
-            None => health.clear(Part::Store),
+        match (self.metadata_service.store_away(), &status.failing) {
+            (Some(why), _) => self.show_store_away(health, &why),
+            (None, Some(why)) => health.obstruct(Part::Store, why.as_str()),
+            (None, None) => health.clear(Part::Store),
         }
         if let Some(reason) = &progress.stopped {
             health.obstruct(Part::WriteAheadLog, reason.as_ref());
@@ -297,6 +308,10 @@ impl Running {
             }
             Ok(_) => Ok(()),
         }
+    }
+
+    fn show_store_away(&self, health: &Health, why: &str) {
+        health.obstruct(Part::Store, format!("no answer since the start {} s ago: {why}", self.started.elapsed().as_secs()));
     }
 
     async fn stop(self, within: Duration) -> Result<()> {

@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use metadata_api::MetadataError;
 use runtime::{Clock, Random, Shutdown};
-use store::{ObjectStore, StoreError};
+use store::{GatedStore, ObjectStore, StoreError};
 use tokio::sync::{oneshot, watch};
 use types::{ObjectKey, Revision, Timestamp};
 
 use super::Options;
 use super::clock::SecondOpinion;
+use super::copies::Copies;
 use super::driver::{Message, Status};
 use super::handler::Handle;
 use crate::journal::Journal;
 use crate::proto;
 use crate::snapshot::{self, CHUNKS, MANIFESTS, TOPICS, revision_of_key};
-use crate::state::Command;
+use crate::state::{Command, State};
 
 /// Objects deleted at once (S3 takes 1,000 keys in a request).
 const DELETE_BATCH: usize = 1000;
@@ -32,7 +33,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 pub(crate) struct Housekeeping {
     pub(crate) handle: Handle,
     pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) store: Arc<GatedStore>,
+    /// Where the store is not on this machine.
+    pub(crate) copies: Option<Copies>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
     pub(crate) second_opinion: Arc<dyn SecondOpinion>,
@@ -108,7 +111,10 @@ impl Housekeeping {
             self.schedule.retention = now;
             self.handle.call(Command::Retain).await?;
         }
-        if now < self.schedule.pause_until {
+        if self.copies.as_ref().is_some_and(Copies::wanted) {
+            self.copy_snapshot().await?;
+        }
+        if now < self.schedule.pause_until || self.store.why_closed().is_some() {
             return Ok(());
         }
         let done = self.store_work(&status, now).await?;
@@ -179,13 +185,27 @@ impl Housekeeping {
         Ok(failed.map_or(Ok(()), Err))
     }
 
-    /// Writes a snapshot, commits it, trims the journal below the older of the two kept, and deletes what no kept one names.
-    async fn take_snapshot(&mut self) -> Result<Result<(), StoreError>, MetadataError> {
+    /// The committed state, and the journal slot after which it is.
+    async fn state(&self) -> Result<(Box<State>, u64), MetadataError> {
         let (reply, snapshot) = oneshot::channel();
         self.handle.send(Message::Snapshot { reply }).await?;
-        let Ok((state, slot)) = snapshot.await else {
-            return Err(MetadataError::Unavailable { detail: "the metadata service has stopped".to_owned() });
-        };
+        snapshot.await.map_err(|_| MetadataError::Unavailable { detail: "the metadata service has stopped".to_owned() })
+    }
+
+    /// Puts the state into the data directory too. Without it the broker works on, and does not start while the store is away.
+    async fn copy_snapshot(&mut self) -> Result<(), MetadataError> {
+        let (state, slot) = self.state().await?;
+        if let Some(copies) = &mut self.copies
+            && let Err(err) = copies.write(&self.random, &state, slot).await
+        {
+            tracing::warn!("no copy of the metadata snapshot is in the data directory: {err}");
+        }
+        Ok(())
+    }
+
+    /// Writes a snapshot, commits it, copies it, trims the journal below the older of the two kept, and deletes what no kept one names.
+    async fn take_snapshot(&mut self) -> Result<Result<(), StoreError>, MetadataError> {
+        let (state, slot) = self.state().await?;
         let (taken, manifest) = match snapshot::write(self.store.as_ref(), &self.random, &state, slot, self.manifest.as_ref()).await {
             Ok(written) => written,
             Err(err) => return Ok(Err(err)),
@@ -196,6 +216,7 @@ impl Housekeeping {
         self.handle.call(Command::SnapshotTaken(taken)).await?;
         self.snapshot_time.send_replace(Some(Timestamp(manifest.now)));
         self.older = self.manifest.replace(manifest);
+        self.copy_snapshot().await?;
         let Some(older) = older else { return Ok(Ok(())) };
         if let Err(err) = self.journal.trim(older.slot + 1).await {
             tracing::warn!("the metadata journal was not trimmed: {err}");

@@ -1,11 +1,15 @@
 //! From journal and snapshots to a state that may lead: the newest snapshot that verifies, the journal after it, then `LeaderStarted`.
 //! Nothing is written before it is clear that journal and store belong together.
+//!
+//! While the store is away, a copy of a snapshot in the data directory does as well (`copies`), or a journal that was never trimmed.
+//! What can then not be compared yet is compared before the store is used (`away`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use runtime::{Clock, Random};
-use store::{ClaimError, ObjectStore, StoreError, claim, is_empty, read_marker};
+use store::{ClaimError, MARKER_KEY, ObjectStore, Operation, StoreError, claim, is_empty, read_marker};
 use types::{ClusterId, Revision, Timestamp};
 
 use super::StartError;
@@ -18,6 +22,8 @@ use crate::state::{Event, State, decode_events, encode_event};
 
 /// Bytes of journal read at once.
 const READ_BYTES: usize = 4 << 20;
+/// How long the store's first answer is waited for, if the data directory may do without it.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// A state that leads.
 pub(crate) struct Loaded {
@@ -25,21 +31,41 @@ pub(crate) struct Loaded {
     /// Slot of the next entry.
     pub(crate) slot: u64,
     pub(crate) clock: JournalClock,
-    /// The snapshot that was loaded.
+    /// The store's snapshot that was loaded.
     pub(crate) manifest: Option<proto::Manifest>,
     pub(crate) journal_bytes: u64,
+    /// How the journal was found.
+    pub(crate) found: JournalEnd,
+    /// Why the store has not been compared with the journal; `None` if it was.
+    pub(crate) away: Option<String>,
+}
+
+/// What a journal says of the store it belongs to, before this server writes to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JournalEnd {
+    pub(crate) cluster: ClusterId,
+    /// The store was given the cluster's marker.
+    store_claimed: bool,
+    revision: Revision,
+}
+
+impl JournalEnd {
+    fn of(state: &State) -> Self {
+        Self { cluster: state.cluster, store_claimed: state.store_claimed, revision: state.revision }
+    }
 }
 
 pub(crate) async fn load(
     journal: &dyn Journal,
     store: &dyn ObjectStore,
+    copies: Option<&dyn ObjectStore>,
     clock: Arc<dyn Clock>,
     random: &Random,
 ) -> Result<Loaded, StartError> {
     let mut loaded = if journal.read(FIRST_SLOT, 1).await?.is_empty() {
         create(journal, store, clock, random).await?
     } else {
-        recover(journal, store, clock, random).await?
+        recover(journal, store, copies, clock, random).await?
     };
     if !loaded.state.store_claimed {
         claim(store, loaded.state.cluster, random).await?;
@@ -61,12 +87,47 @@ async fn create(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn C
     let cluster = ClusterId::from_bytes(random.uuid_bytes());
     let state = State::default();
     let clock = JournalClock::new(clock, Timestamp(0));
-    let mut loaded = Loaded { state, slot: FIRST_SLOT, clock, manifest: None, journal_bytes: 0 };
+    let found = JournalEnd { cluster, store_claimed: false, revision: state.revision };
+    let mut loaded = Loaded { state, slot: FIRST_SLOT, clock, manifest: None, journal_bytes: 0, found, away: None };
     loaded.append(journal, random, &[Event::ClusterCreated { cluster }, Event::LeaderStarted]).await?;
     Ok(loaded)
 }
 
-async fn recover(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn Clock>, random: &Random) -> Result<Loaded, StartError> {
+async fn recover(
+    journal: &dyn Journal,
+    store: &dyn ObjectStore,
+    copies: Option<&dyn ObjectStore>,
+    clock: Arc<dyn Clock>,
+    random: &Random,
+) -> Result<Loaded, StartError> {
+    let Some(copies) = copies else {
+        return recover_with_store(journal, store, clock, random).await;
+    };
+    let recovered = match tokio::time::timeout(FIRST_ANSWER, read_marker(store)).await {
+        Ok(Ok(_)) => recover_with_store(journal, store, clock.clone(), random).await,
+        Ok(Err(err)) => Err(err.into()),
+        Err(_) => {
+            let detail = format!("no answer within {} s", FIRST_ANSWER.as_secs());
+            Err(StoreError::Unavailable { operation: Operation::Get, key: MARKER_KEY.to_owned(), detail }.into())
+        }
+    };
+    match recovered {
+        Err(StartError::Store(away)) if is_away(&away) => recover_without_store(journal, copies, away, clock, random).await,
+        recovered => recovered,
+    }
+}
+
+/// It may answer later without anybody's doing.
+fn is_away(err: &StoreError) -> bool {
+    matches!(err, StoreError::Unavailable { .. } | StoreError::Unknown { .. })
+}
+
+async fn recover_with_store(
+    journal: &dyn Journal,
+    store: &dyn ObjectStore,
+    clock: Arc<dyn Clock>,
+    random: &Random,
+) -> Result<Loaded, StartError> {
     // Another cluster's snapshot must not be taken for this journal's beginning (rule R7).
     if let Some(cluster) = cluster_of(journal).await?
         && read_marker(store).await?.is_some()
@@ -74,28 +135,79 @@ async fn recover(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn 
         claim(store, cluster, random).await?;
     }
     let manifests = newest_first(store, MANIFESTS).await?;
-    let (state, slot, manifest) = newest_snapshot(store, &manifests).await?;
-    let snapshot = state.revision;
-    let mut replay = Replay { state, snapshot, slot: slot + 1, bytes: 0, assembler: Assembler::default() };
-    replay.read_on(journal).await?;
-    // A journal that ends below what it once wrote was rolled back, and would write it again with another meaning (rule R8).
-    let topics = newest_first(store, TOPICS).await?;
-    let stored = [&manifests, &topics].into_iter().filter_map(|keys| revision_of_key(keys.first()?)).max().unwrap_or(Revision(0));
-    let reaches_snapshot = slot + 1 < replay.slot || !journal.read(slot, 1).await?.is_empty();
-    if !reaches_snapshot || replay.state.revision < stored {
-        return Err(StartError::RolledBack { stored });
+    let replayed = replay(journal, store, &manifests).await?;
+    compare_with(store, &JournalEnd::of(&replayed.state), &manifests, random).await?;
+    replayed.take_over(journal, clock, random, None).await
+}
+
+/// From what lies in the data directory alone.
+async fn recover_without_store(
+    journal: &dyn Journal,
+    copies: &dyn ObjectStore,
+    away: StoreError,
+    clock: Arc<dyn Clock>,
+    random: &Random,
+) -> Result<Loaded, StartError> {
+    let needed = |why: String| StartError::StoreNeeded { store: away.clone(), why };
+    let manifests = newest_first(copies, MANIFESTS).await.map_err(|err| needed(err.to_string()))?;
+    let replayed = match replay(journal, copies, &manifests).await {
+        Err(StartError::Gap { .. }) => {
+            return Err(needed("it holds no copy of the snapshot that the metadata journal continues".to_owned()));
+        }
+        Err(StartError::Store(err)) => return Err(needed(err.to_string())),
+        replayed => replayed?,
+    };
+    let found = JournalEnd::of(&replayed.state);
+    if !found.store_claimed {
+        return Err(needed("the store has not been made this cluster's yet".to_owned()));
     }
-    if replay.state.store_claimed {
+    replayed.take_over(journal, clock, random, Some(detail_of(&away))).await
+}
+
+/// What was seen, without the call that saw it.
+pub(crate) fn detail_of(err: &StoreError) -> String {
+    match err {
+        StoreError::Unavailable { detail, .. } | StoreError::Unknown { detail, .. } | StoreError::Refused { detail, .. } => detail.clone(),
+        err @ (StoreError::NotFound { .. } | StoreError::AlreadyExists { .. } | StoreError::Corrupt { .. }) => err.to_string(),
+    }
+}
+
+/// The newest snapshot among `manifests` that can be used, and the journal after it.
+async fn replay(journal: &dyn Journal, snapshots: &dyn ObjectStore, manifests: &[String]) -> Result<Replay, StartError> {
+    let (state, slot, manifest) = newest_snapshot(snapshots, manifests).await?;
+    let snapshot = state.revision;
+    let mut replay = Replay { state, snapshot, slot: slot + 1, manifest, bytes: 0, assembler: Assembler::default() };
+    replay.read_on(journal).await?;
+    let reaches_snapshot = slot + 1 < replay.slot || !journal.read(slot, 1).await?.is_empty();
+    if !reaches_snapshot {
+        return Err(StartError::RolledBack { stored: newest_revision(manifests) });
+    }
+    Ok(replay)
+}
+
+/// Holds a journal against the store: refuses another cluster's, one that lost its marker, and one that knows more than the journal.
+/// Fails with [`StartError::Store`] where the store does not say.
+pub(crate) async fn compare(store: &dyn ObjectStore, journal: &JournalEnd, random: &Random) -> Result<(), StartError> {
+    let manifests = newest_first(store, MANIFESTS).await?;
+    compare_with(store, journal, &manifests, random).await
+}
+
+async fn compare_with(store: &dyn ObjectStore, journal: &JournalEnd, manifests: &[String], random: &Random) -> Result<(), StartError> {
+    if journal.store_claimed {
         match read_marker(store).await? {
-            Some(_) => claim(store, replay.state.cluster, random).await?,
-            None => return Err(StartError::StoreUnmarked { cluster: replay.state.cluster }),
+            Some(_) => claim(store, journal.cluster, random).await?,
+            None => return Err(StartError::StoreUnmarked { cluster: journal.cluster }),
         }
     }
-    let clock = JournalClock::new(clock, replay.state.now);
-    let Replay { state, slot, bytes, .. } = replay;
-    let mut loaded = Loaded { state, slot, clock, manifest, journal_bytes: bytes };
-    loaded.append(journal, random, &[Event::LeaderStarted]).await?;
-    Ok(loaded)
+    // A journal that ends below what it once wrote was rolled back, and would write it again with another meaning (rule R8).
+    let topics = newest_first(store, TOPICS).await?;
+    let stored = newest_revision(manifests).max(newest_revision(&topics));
+    if journal.revision < stored { Err(StartError::RolledBack { stored }) } else { Ok(()) }
+}
+
+/// Of keys that are sorted, the newest first; zero where there is none.
+fn newest_revision(keys: &[String]) -> Revision {
+    keys.first().and_then(|key| revision_of_key(key)).unwrap_or(Revision(0))
 }
 
 /// The cluster that the journal says it is of, as long as its first entry is not trimmed.
@@ -133,6 +245,8 @@ struct Replay {
     snapshot: Revision,
     /// Slot of the next entry.
     slot: u64,
+    /// The snapshot that it began with.
+    manifest: Option<proto::Manifest>,
     bytes: u64,
     assembler: Assembler,
 }
@@ -173,6 +287,24 @@ impl Replay {
             self.state.apply(&event, step.now);
         }
         Ok(())
+    }
+
+    /// Writes to the journal that this server leads; `away` says why the store could not be compared with it.
+    async fn take_over(
+        self,
+        journal: &dyn Journal,
+        clock: Arc<dyn Clock>,
+        random: &Random,
+        away: Option<String>,
+    ) -> Result<Loaded, StartError> {
+        let Self { state, slot, manifest, bytes, .. } = self;
+        // A copy is no snapshot of the store: nothing in the store may refer to what it names.
+        let manifest = manifest.filter(|_| away.is_none());
+        let clock = JournalClock::new(clock, state.now);
+        let found = JournalEnd::of(&state);
+        let mut loaded = Loaded { state, slot, clock, manifest, journal_bytes: bytes, found, away };
+        loaded.append(journal, random, &[Event::LeaderStarted]).await?;
+        Ok(loaded)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The running service: load, take over, answer, keep house.
 
+mod away;
 mod clock;
+mod copies;
 mod driver;
 mod feed;
 mod handler;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use metadata_api::proto::metadata_server::MetadataServer;
 use metadata_api::{GrpcClient, MAX_MESSAGE_BYTES, MetadataClient};
 use runtime::{Clock, Random, Shutdown, Tasks};
-use store::{ClaimError, ObjectStore, StoreError};
+use store::{ClaimError, GatedStore, ObjectStore, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -24,6 +26,9 @@ use crate::journal::{Journal, JournalError};
 use crate::state::{ImageChanges, Rules};
 
 pub use clock::{SecondOpinion, StoreTime};
+
+use away::Comparison;
+use copies::Copies;
 pub(crate) use driver::append_entry;
 use driver::{Driver, QUEUE};
 use feed::ImageFeed;
@@ -102,6 +107,9 @@ impl Options {
     }
 }
 
+/// Why the gate to the store is closed before anything was asked of it.
+const STARTING: &str = "starting";
+
 /// Why the service does not start. Nothing in the store was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -111,6 +119,17 @@ pub enum StartError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store does not answer, and the data directory cannot do without it.
+    #[error(
+        "the store is not available ({store}), and the data directory cannot do without it: {why}; \
+         start the broker again once the store answers"
+    )]
+    StoreNeeded {
+        /// What the store was asked for and how that failed.
+        store: StoreError,
+        /// What only the store has.
+        why: String,
+    },
     /// The store is another cluster's, or cannot be told.
     #[error(transparent)]
     Claim(ClaimError),
@@ -131,11 +150,11 @@ pub enum StartError {
     },
     /// The journal ends below what the store holds of it (rule R8).
     #[error(
-        "metadata was rolled back: the store knows of revision {stored}, and the journal ends below it; \
+        "metadata was rolled back: there is a snapshot or a topic of revision {stored}, and the journal ends below it; \
          restore the newer metadata directory, or move this one away and run siltstone store rebuild"
     )]
     RolledBack {
-        /// The newest revision in the store.
+        /// The newest revision in the store, or among the copies of its snapshots.
         stored: Revision,
     },
     /// The snapshot that the journal continues is missing.
@@ -170,6 +189,7 @@ pub struct MetadataService {
     feed: Arc<ImageFeed>,
     random: Arc<Random>,
     cluster: ClusterId,
+    gate: Arc<GatedStore>,
     deadline: Duration,
     shutdown: Shutdown,
     tasks: Tasks,
@@ -178,20 +198,37 @@ pub struct MetadataService {
     client: Arc<dyn MetadataClient>,
 }
 
+/// What a service stands on.
+struct Seams {
+    journal: Arc<dyn Journal>,
+    /// Only for what decides whether the gate opens.
+    store: Arc<dyn ObjectStore>,
+    gate: Arc<GatedStore>,
+    copies: Option<Arc<dyn ObjectStore>>,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+    second_opinion: Arc<dyn SecondOpinion>,
+}
+
 impl MetadataService {
     /// Loads the state and takes over. The first start makes the cluster and claims the store for it.
+    ///
+    /// `copies` is a place on this machine for copies of the snapshots that the store holds. With it the service starts also while the
+    /// store is away, if it has been there before; see [`Self::store_away`].
     pub async fn start(
         options: Options,
         journal: Arc<dyn Journal>,
         store: Arc<dyn ObjectStore>,
+        copies: Option<Arc<dyn ObjectStore>>,
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
     ) -> Result<Self, StartError> {
-        let second_opinion = Arc::new(StoreTime::new(store.clone(), random.fork()));
-        Self::start_with(options, journal, store, clock, random, second_opinion).await
+        let gate = Arc::new(GatedStore::closed(store.clone(), STARTING));
+        let second_opinion = Arc::new(StoreTime::new(gate.clone(), random.fork()));
+        Self::start_on(options, Seams { journal, store, gate, copies, clock, random, second_opinion }).await
     }
 
-    /// As [`Self::start`], with another second source of time than the store.
+    /// As [`Self::start`], with another second source of time than the store, and no copies.
     pub async fn start_with(
         options: Options,
         journal: Arc<dyn Journal>,
@@ -200,8 +237,28 @@ impl MetadataService {
         random: Arc<Random>,
         second_opinion: Arc<dyn SecondOpinion>,
     ) -> Result<Self, StartError> {
-        let loaded = load::load(journal.as_ref(), store.as_ref(), clock.clone(), &random).await?;
+        let gate = Arc::new(GatedStore::closed(store.clone(), STARTING));
+        Self::start_on(options, Seams { journal, store, gate, copies: None, clock, random, second_opinion }).await
+    }
+
+    async fn start_on(options: Options, seams: Seams) -> Result<Self, StartError> {
+        let Seams { journal, store, gate, copies, clock, random, second_opinion } = seams;
+        let loaded = load::load(journal.as_ref(), store.as_ref(), copies.as_deref(), clock.clone(), &random).await?;
         let cluster = loaded.state.cluster;
+        let copies = match copies {
+            Some(directory) => Some(Copies::open(directory, journal.as_ref(), &loaded.state).await?),
+            None => None,
+        };
+        let comparison = match loaded.away {
+            Some(why) => {
+                gate.explain(why);
+                Some(Comparison { store, gate: gate.clone(), journal: loaded.found, random: random.fork() })
+            }
+            None => {
+                gate.open();
+                None
+            }
+        };
         let feed = Arc::new(ImageFeed::new(loaded.state.image()));
         let (messages, queue) = mpsc::channel(QUEUE);
         let (handle, shutdown, tasks) = (Handle::new(messages), Shutdown::new(), Tasks::new());
@@ -209,7 +266,8 @@ impl MetadataService {
         let housekeeping = Housekeeping {
             handle: handle.clone(),
             journal: journal.clone(),
-            store: store.clone(),
+            store: gate.clone(),
+            copies,
             clock: clock.clone(),
             random: random.fork(),
             second_opinion,
@@ -222,7 +280,7 @@ impl MetadataService {
         let driver = Driver {
             state: loaded.state,
             journal,
-            store,
+            store: gate.clone(),
             clock,
             journal_clock: loaded.clock,
             random: random.fork(),
@@ -238,19 +296,34 @@ impl MetadataService {
             mirror_failed: watch::Sender::new(false),
         };
         let (stopping, stopped) = watch::channel(None);
+        if let Some(comparison) = comparison {
+            let (stopping, stop) = (stopping.clone(), shutdown.clone());
+            tasks.spawn("metadata-store", async move {
+                if let Err(err) = comparison.run(stop.clone()).await {
+                    end(&stopping, &stop, Err(err.to_string()));
+                }
+            });
+        }
         let stop = shutdown.clone();
         tasks.spawn("metadata", async move {
             let ended = driver.run(queue, stop.clone()).await;
-            if let Err(reason) = &ended {
-                tracing::error!("the metadata service stopped: {}", reason.0);
-            }
-            stop.trigger();
-            stopping.send_replace(Some(ended.map_or_else(|reason| reason.0, |()| "asked to stop".to_owned())));
+            end(&stopping, &stop, ended.map_err(|reason| reason.0));
         });
         tasks.spawn("metadata-sessions", watch_sessions(handle.clone(), options.tick, shutdown.clone()));
         tasks.spawn("metadata-housekeeping", housekeeping.run(shutdown.clone()));
         let client = in_process(&handle, &feed, &random, options.deadline);
-        Ok(Self { handle, feed, random, cluster, deadline: options.deadline, shutdown, tasks, stopped, snapshot, client })
+        Ok(Self { handle, feed, random, cluster, gate, deadline: options.deadline, shutdown, tasks, stopped, snapshot, client })
+    }
+
+    /// The store, for whatever belongs to the cluster. Until the store has been held against the journal every call is `Unavailable`.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        self.gate.clone()
+    }
+
+    /// Why the store has not been held against the journal since the start; `None` once it has. The service stops by itself if the
+    /// store turns out not to be the journal's.
+    pub fn store_away(&self) -> Option<String> {
+        self.gate.why_closed()
     }
 
     /// A client in this process. It sends the same messages as one elsewhere, encoded and decoded; brokers that register through it
@@ -304,6 +377,19 @@ impl Drop for MetadataService {
     fn drop(&mut self) {
         self.shutdown.trigger();
     }
+}
+
+/// One of the service's tasks ended; all do. The first reason stays.
+fn end(stopping: &watch::Sender<Option<String>>, shutdown: &Shutdown, ended: Result<(), String>) {
+    if let Err(reason) = &ended {
+        tracing::error!("the metadata service stopped: {reason}");
+    }
+    stopping.send_if_modified(|stopped| {
+        let is_first = stopped.is_none();
+        stopped.get_or_insert_with(|| ended.err().unwrap_or_else(|| "asked to stop".to_owned()));
+        is_first
+    });
+    shutdown.trigger();
 }
 
 fn server(handle: &Handle, feed: &Arc<ImageFeed>, random: &Arc<Random>, local: bool) -> MetadataServer<Handler> {

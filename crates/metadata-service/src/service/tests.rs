@@ -1,5 +1,6 @@
 //! The service over a journal in memory and a store with faults. Time is tokio's paused clock, which the service's clock follows.
 
+mod away;
 mod calls;
 mod clock;
 mod conformance;
@@ -42,6 +43,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 struct Machine {
     journal: MemoryJournal,
     store: Arc<FaultyStore>,
+    /// For a start while the store is away.
+    copies: Option<Arc<FaultyStore>>,
     clock: Arc<ManualClock>,
     options: Options,
     /// Of the next start: ids are not made twice.
@@ -64,7 +67,7 @@ impl Machine {
             ..Options::default()
         };
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new(clock.clone()))));
-        Self { journal: MemoryJournal::new(), store, clock, options, seed: AtomicU64::new(1) }
+        Self { journal: MemoryJournal::new(), store, copies: None, clock, options, seed: AtomicU64::new(1) }
     }
 
     async fn start(&self) -> Result<MetadataService, StartError> {
@@ -72,7 +75,8 @@ impl Machine {
     }
 
     async fn start_on(&self, journal: Arc<dyn Journal>) -> Result<MetadataService, StartError> {
-        MetadataService::start(self.options, journal, self.store.clone(), self.clock.clone(), self.random()).await
+        let copies = self.copies.clone().map(|copies| copies as Arc<dyn ObjectStore>);
+        MetadataService::start(self.options, journal, self.store.clone(), copies, self.clock.clone(), self.random()).await
     }
 
     fn random(&self) -> Arc<Random> {
@@ -82,7 +86,7 @@ impl Machine {
     /// The same store and clock, with another journal.
     fn with_journal(&self, journal: MemoryJournal) -> Self {
         let (store, clock) = (self.store.clone(), self.clock.clone());
-        Self { journal, store, clock, options: self.options, seed: AtomicU64::new(1000) }
+        Self { journal, store, copies: self.copies.clone(), clock, options: self.options, seed: AtomicU64::new(1000) }
     }
 
     /// Why a start is refused; it must leave journal and store as they were.
@@ -95,7 +99,7 @@ impl Machine {
 
     /// The state that a server would find now, without its own takeover.
     async fn state(&self) -> State {
-        let loaded = load(&self.journal.copy(), self.store.as_ref(), self.clock.clone(), &Random::seeded(2)).await;
+        let loaded = load(&self.journal.copy(), self.store.as_ref(), None, self.clock.clone(), &Random::seeded(2)).await;
         let Loaded { mut state, .. } = loaded.expect("loads");
         state.revision = Revision(state.revision.0 - 1);
         state

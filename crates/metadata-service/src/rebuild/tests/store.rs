@@ -30,8 +30,15 @@ impl Site {
 
     async fn start(&self, journal: &MemoryJournal) -> Result<MetadataService, StartError> {
         let options = Options { snapshot_interval: MINUTE, ..Options::default() };
-        MetadataService::start(options, Arc::new(journal.clone()), self.store.clone(), self.clock.clone(), Arc::new(Random::from_os()))
-            .await
+        MetadataService::start(
+            options,
+            Arc::new(journal.clone()),
+            self.store.clone(),
+            None,
+            self.clock.clone(),
+            Arc::new(Random::from_os()),
+        )
+        .await
     }
 
     async fn rebuild(&self, journal: &MemoryJournal) -> Result<Report, RebuildError> {

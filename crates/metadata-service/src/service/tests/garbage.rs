@@ -72,7 +72,7 @@ async fn start_watched(machine: &Machine) -> (MetadataService, Arc<Watched>) {
         deleted: Mutex::default(),
     });
     let journal = Arc::new(Untrimmed(machine.journal.clone()));
-    let service = MetadataService::start(machine.options, journal, watched.clone(), machine.clock.clone(), machine.random());
+    let service = MetadataService::start(machine.options, journal, watched.clone(), None, machine.clock.clone(), machine.random());
     (service.await.unwrap(), watched)
 }
 
