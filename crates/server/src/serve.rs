@@ -167,6 +167,12 @@ impl Running {
         let journal = data_dir.folder("metadata");
         let metadata_service = Embedded::start(config, metadata_port, &journal, Arc::new(counting), Arc::clone(&clock), &random).await?;
         let (metadata, store) = (metadata_service.client(), metadata_service.store());
+        // After metadata has made sure that the store is this cluster's: nothing is written into another's. One that is away was asked
+        // when it was here.
+        if metadata_service.store_away().is_none() {
+            let relied_on = store::check_reliance(Arc::clone(&store), Arc::clone(&random)).await;
+            relied_on.with_context(|| format!("use store {}", config.store.url))?;
+        }
 
         let wal = recovery::open_wal(config, data_dir.folder("wal"), &clock, &random).await?;
         let found = recovery::survey(wal.as_ref())?;

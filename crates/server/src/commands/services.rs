@@ -11,8 +11,8 @@ use runtime::{Random, SystemClock};
 use store::ObjectStore;
 use types::{Offset, SegmentRef, TopicPartition};
 
-use super::DEFAULT_METADATA;
-use crate::config::Config;
+use super::{DEFAULT_METADATA, WrongUse};
+use crate::config::{Config, StoreConfig};
 use crate::{Place, Settings};
 
 /// Segments asked for at once.
@@ -47,17 +47,31 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// How to reach it, at `url` if one is given beside the configuration.
+    pub(crate) fn named(mut self, url: Option<String>) -> Result<StoreConfig> {
+        if url.is_some() && self.place.store.is_some() {
+            return Err(WrongUse("the store is named twice; leave --store out".to_owned()).into());
+        }
+        self.place.store = url.or(self.place.store);
+        Ok(Config::resolve(&Settings::from(self.place).raw()?)?.store)
+    }
+
     /// Opens it, and its URL. One that is not there is not made.
     pub(crate) async fn open(self) -> Result<(Arc<dyn ObjectStore>, String)> {
-        let raw = Settings::from(self.place).raw()?;
-        let config = Config::resolve(&raw)?.store;
-        if let Some(directory) = config.url.strip_prefix("file://")
-            && !Path::new(directory).is_dir()
-        {
-            bail!("there is no store in {directory}; name it with --store, or give the broker's --data-dir or --config");
-        }
+        let config = self.named(None)?;
+        must_be_there(&config)?;
         let opened = store::open(&config.url, &config.s3_options(), Arc::new(SystemClock), Arc::new(Random::from_os())).await?;
         Ok((opened, config.url))
+    }
+}
+
+/// Refuses a directory that opening would make.
+pub(crate) fn must_be_there(store: &StoreConfig) -> Result<()> {
+    match store.url.strip_prefix("file://") {
+        Some(directory) if !Path::new(directory).is_dir() => {
+            bail!("there is no store in {directory}; name it with --store, or give the broker's --data-dir or --config")
+        }
+        _ => Ok(()),
     }
 }
 
