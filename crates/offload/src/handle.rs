@@ -9,7 +9,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use types::{Lsn, TopicPartition};
 
+use crate::numbers::ObjectNumbers;
 use crate::retry::Failing;
+use crate::rewrite::Added;
 use crate::{OffloadError, Status};
 
 /// Asks and tells the task of [`crate::Offload::run`]. Clones are one and the same.
@@ -21,6 +23,11 @@ pub struct OffloadHandle {
 impl OffloadHandle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// For a rewriter of the same registration.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Resolves once every batch below `up_to` (exclusive) is published or refused for good, sealing at once what is not. The
@@ -115,6 +122,10 @@ pub(crate) struct Shared {
     pub(crate) status: Mutex<Status>,
     pub(crate) uploads: Failing,
     pub(crate) publishes: Failing,
+    /// Of this broker epoch's objects.
+    pub(crate) numbers: Arc<ObjectNumbers>,
+    /// Segments published, for the rewriter.
+    pub(crate) added: Added,
 }
 
 impl Shared {
@@ -126,6 +137,8 @@ impl Shared {
             status: Mutex::default(),
             uploads: Failing::new("upload"),
             publishes: Failing::new("publish"),
+            numbers: Arc::default(),
+            added: Added::default(),
         }
     }
 

@@ -15,15 +15,19 @@
 //! 4. the [`PublishObserver`] is told, so that readers find the entries in the object;
 //! 5. **trim**: the log lets them go.
 //!
+//! Beside it, a [`Rewriter`] merges what was published into larger segments.
+//!
 //! Killed between any two steps it begins again at the end that the metadata service recorded, and nowhere else.
 
 mod error;
 mod failpoint;
 mod handle;
 mod lost;
+mod numbers;
 mod offload;
 mod publish;
 mod retry;
+mod rewrite;
 mod seal;
 mod status;
 mod trigger;
@@ -34,6 +38,9 @@ pub use failpoint::{Failpoints, NoFailpoints, Step};
 pub use handle::OffloadHandle;
 pub use lost::{LostDirectory, LostEntries};
 pub use offload::{Deps, Offload};
+pub use rewrite::{
+    NoRewriteFailpoints, RewriteDeps, RewriteFailpoints, RewriteHandle, RewriteOptions, RewriteStatus, RewriteStep, Rewriter,
+};
 pub use status::Status;
 
 use std::time::Duration;

@@ -15,11 +15,12 @@ use store::ObjectStore;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use types::{BrokerEpoch, BrokerId, Lsn, ObjectNumber, Offset, PublishSequence, Timestamp, TopicId, TopicPartition};
+use types::{BrokerEpoch, BrokerId, Lsn, Offset, PublishSequence, Timestamp, TopicId, TopicPartition};
 use wal::{EntryKind, Progress, WriteAheadLog};
 
 use crate::handle::{Shared, Stop};
 use crate::lost::keep_refused;
+use crate::numbers::HeldNumber;
 use crate::publish::{Answered, Publisher};
 use crate::seal::{SealedRange, Sealer, check_dense};
 use crate::trigger::{Due, Unsealed, due};
@@ -98,8 +99,8 @@ struct InFlight {
     sequence: PublishSequence,
     first: Lsn,
     end: Lsn,
-    /// Of its object; numbers rise with sequences.
-    number: ObjectNumber,
+    /// Of its object, held until the publish is answered; numbers rise with sequences.
+    _number: HeldNumber,
     bytes: u64,
     topics: BTreeMap<TopicId, u64>,
     oldest: Option<Timestamp>,
@@ -182,7 +183,7 @@ impl Pipeline {
         let sealer = Sealer::new(Arc::clone(&deps.wal), images, &registration.partitions, options.producer_expiration, start);
         let shared = Arc::new(Shared::new());
         Self {
-            uploader: Arc::new(Uploader::new(&deps, registration, shared.uploads.clone())),
+            uploader: Arc::new(Uploader::new(&deps, registration, Arc::clone(&shared.numbers), shared.uploads.clone())),
             publisher: Arc::new(Publisher::new(&deps, shared.publishes.clone())),
             shared,
             wal: deps.wal,
@@ -365,12 +366,13 @@ impl Pipeline {
         let left = std::mem::take(&mut self.taken).without(range.batches, range.bytes, newest, range.end < progress.upload_wanted);
         self.unsealed = left.and(self.unsealed);
         self.taken_end = range.end;
-        let number = self.uploader.next_number();
+        let held = self.shared.numbers.take();
+        let number = held.get();
         self.in_flight.push_back(InFlight {
             sequence: range.sequence,
             first: range.first,
             end: range.end,
-            number,
+            _number: held,
             bytes: range.bytes,
             topics: range.topics.clone(),
             oldest: range.append_times.map(|(oldest, _)| oldest),
@@ -412,8 +414,8 @@ impl Pipeline {
             object,
             first_lsn: range.first,
             end_lsn: range.end,
-            // Every later range has a higher number.
-            object_floor: range.number,
+            // At most this range's number: every later one is higher, and what is being rewritten is spared.
+            object_floor: self.shared.numbers.floor(),
             synced: Lsn(progress.synced.0.saturating_sub(1)),
             partitions,
         };
@@ -428,6 +430,7 @@ impl Pipeline {
         let range = self.in_flight.pop_front().expect("the publish under way is that of the oldest range");
         self.reach(Step::Answered, range.sequence)?;
         let partitions = answered.published(&self.stopped, &range.gone);
+        self.shared.added.note(answered.accepted());
         self.uploader.answered(range.sequence, answered.refused().collect());
         self.stopped.extend(answered.wrong_offsets());
         if answered.must_stay() {

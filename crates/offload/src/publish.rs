@@ -174,6 +174,11 @@ impl Answered {
         published
     }
 
+    /// Partitions that have a segment more.
+    pub(crate) fn accepted(&self) -> impl Iterator<Item = TopicPartition> {
+        self.parts.iter().filter(|part| matches!(part.verdict, PartitionVerdict::Accepted { .. })).map(|part| part.partition)
+    }
+
     /// Partitions that are not part of the object although it holds batches of theirs.
     pub(crate) fn refused(&self) -> impl Iterator<Item = TopicPartition> {
         let refused = self.parts.iter().filter(|part| matches!(part.verdict, PartitionVerdict::Refused(_)));

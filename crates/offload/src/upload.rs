@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metadata_api::{ClusterImage, PartitionPublish, PublishedObject, Registration};
@@ -16,6 +15,7 @@ use types::{
     TopicPartition, WalId,
 };
 
+use crate::numbers::ObjectNumbers;
 use crate::offload::Deps;
 use crate::retry::Failing;
 use crate::seal::{SealedPartition, SealedRange};
@@ -49,8 +49,7 @@ pub(crate) struct Uploader {
     wal: WalId,
     broker: BrokerId,
     epoch: BrokerEpoch,
-    /// The last object number given out.
-    number: AtomicU64,
+    numbers: Arc<ObjectNumbers>,
     answers: Mutex<Answers>,
     failing: Failing,
 }
@@ -63,7 +62,7 @@ struct Answers {
 }
 
 impl Uploader {
-    pub(crate) fn new(deps: &Deps, registration: &Registration, failing: Failing) -> Self {
+    pub(crate) fn new(deps: &Deps, registration: &Registration, numbers: Arc<ObjectNumbers>, failing: Failing) -> Self {
         Self {
             store: Arc::clone(&deps.store),
             images: deps.metadata.image(),
@@ -74,15 +73,10 @@ impl Uploader {
             wal: deps.wal.id(),
             broker: deps.broker,
             epoch: registration.epoch,
-            number: AtomicU64::new(0),
+            numbers,
             answers: Mutex::default(),
             failing,
         }
-    }
-
-    /// A number that no object of this epoch has, above all that have one.
-    pub(crate) fn next_number(&self) -> ObjectNumber {
-        ObjectNumber(self.number.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// The publish `sequence` was answered; these partitions were refused.
@@ -121,7 +115,8 @@ impl Uploader {
                 Ok(()) => break,
                 Err(error @ StoreError::AlreadyExists { .. }) => {
                     tracing::error!(%key, "something else is stored under the key of a new object; taking another key: {error}");
-                    key = ObjectKey::Shared { broker: self.broker, epoch: self.epoch, number: self.next_number() };
+                    // The range holds a lower number, which the floor does not pass.
+                    key = ObjectKey::Shared { broker: self.broker, epoch: self.epoch, number: self.numbers.take().get() };
                     built = self.build(&range, &header, key).await?;
                 }
                 Err(error) => self.failing.report(range.sequence, retries.attempts(), &error),
