@@ -18,7 +18,7 @@ use crate::handlers::{
     create_topics, delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
     describe_producers, describe_quorum, describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat,
     incremental_alter_configs, init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets, metadata,
-    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, reassignments, sync_group,
+    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, reassignments, sync_group, update_features,
 };
 use crate::memory_budget::Charge;
 use crate::session::{RequestContext, Session, Stage};
@@ -134,6 +134,9 @@ impl Dispatch {
             }),
             Request::OffsetForLeaderEpoch(request) => self.reply(context.clone(), async move {
                 ResponseBody::OffsetForLeaderEpoch(offset_for_leader_epoch::handle(&broker, &context, request)).into()
+            }),
+            Request::UpdateFeatures(request) => self.reply(context.clone(), async move {
+                ResponseBody::UpdateFeatures(update_features::handle(&broker, &context, &request)).into()
             }),
             Request::DescribeCluster(request) => self.reply(context.clone(), async move {
                 ResponseBody::DescribeCluster(describe_cluster::handle(&broker, &context, &request)).into()

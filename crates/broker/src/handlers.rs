@@ -38,3 +38,4 @@ pub(crate) mod produce;
 pub(crate) mod reassignments;
 pub(crate) mod refusal;
 pub(crate) mod sync_group;
+pub(crate) mod update_features;

@@ -31,6 +31,6 @@ pub use legacy::list_offsets::{
     ListOffsetsPartitionV0, ListOffsetsRequestV0, ListOffsetsResponseV0, ListOffsetsTopicV0, ListedPartitionV0, ListedTopicV0,
 };
 pub use request::{DecodeError, DecodedRequest, Request, decode_request};
-pub use response::{EncodeError, ResponseBody, api_versions_response, encode_response, unsupported_api_versions};
+pub use response::{EncodeError, GROUP_VERSION, ResponseBody, api_versions_response, encode_response, unsupported_api_versions};
 pub use versions::ApiKey;
 pub use wire::MalformedError;

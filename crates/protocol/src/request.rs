@@ -9,6 +9,7 @@ use kafka_protocol::messages::{
     FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
     ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    UpdateFeaturesRequest,
 };
 use kafka_protocol::protocol::Decodable;
 
@@ -64,6 +65,8 @@ pub enum Request {
     ListPartitionReassignments(ListPartitionReassignmentsRequest),
     /// Says who keeps the cluster's metadata.
     DescribeQuorum(DescribeQuorumRequest),
+    /// Switches features.
+    UpdateFeatures(UpdateFeaturesRequest),
     /// Names the cluster and its brokers.
     DescribeCluster(DescribeClusterRequest),
     /// Names the producers that a partition remembers.
@@ -200,6 +203,7 @@ fn decode_body(api: ApiKey, version: i16, body: &mut Bytes) -> Result<Request, S
         ApiKey::IncrementalAlterConfigs => Request::IncrementalAlterConfigs(decode_as(body, version)?),
         ApiKey::AlterPartitionReassignments => Request::AlterPartitionReassignments(decode_as(body, version)?),
         ApiKey::ListPartitionReassignments => Request::ListPartitionReassignments(decode_as(body, version)?),
+        ApiKey::UpdateFeatures => Request::UpdateFeatures(decode_as(body, version)?),
         ApiKey::DescribeCluster => Request::DescribeCluster(decode_as(body, version)?),
         ApiKey::DescribeProducers => Request::DescribeProducers(decode_as(body, version)?),
         ApiKey::ListConfigResources => Request::ListConfigResources(decode_as(body, version)?),

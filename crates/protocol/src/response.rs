@@ -6,7 +6,7 @@
 use std::mem;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
 use kafka_protocol::messages::{
     AlterConfigsResponse, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse, ApiVersionsResponse,
@@ -16,9 +16,9 @@ use kafka_protocol::messages::{
     FindCoordinatorResponse, HeartbeatResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse,
     LeaveGroupResponse, ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
     MetadataResponse, OffsetCommitResponse, OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse,
-    SyncGroupResponse,
+    SyncGroupResponse, UpdateFeaturesResponse,
 };
-use kafka_protocol::protocol::Encodable;
+use kafka_protocol::protocol::{Encodable, StrBytes};
 
 use crate::fetch_response::FetchResponse;
 use crate::gather::Gather;
@@ -69,6 +69,8 @@ pub enum ResponseBody {
     AlterPartitionReassignments(AlterPartitionReassignmentsResponse),
     /// Replicas that are being moved.
     ListPartitionReassignments(ListPartitionReassignmentsResponse),
+    /// What became of it, by feature; version 2 says it once for all.
+    UpdateFeatures(UpdateFeaturesResponse),
     /// The cluster and its brokers.
     DescribeCluster(DescribeClusterResponse),
     /// Producers by partition.
@@ -130,6 +132,7 @@ impl ResponseBody {
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
             Self::DescribeProducers(_) => ApiKey::DescribeProducers,
             Self::ListConfigResources(_) => ApiKey::ListConfigResources,
@@ -226,6 +229,7 @@ fn encode_body(body: ResponseBody, version: i16, gather: &mut Gather) -> Result<
         ResponseBody::IncrementalAlterConfigs(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::AlterPartitionReassignments(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::ListPartitionReassignments(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::UpdateFeatures(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::DescribeCluster(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::DescribeProducers(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::ListConfigResources(body) => encode_as(&body, version, gather.head())?,
@@ -260,6 +264,8 @@ fn encode_as<R: Encodable>(body: &R, version: i16, head: &mut BytesMut) -> Resul
 fn fit(mut body: ResponseBody, version: i16) -> ResponseBody {
     /// Kafka's "not asked for" in the fields that list authorized operations.
     const NO_OPERATIONS: i32 = i32::MIN;
+    /// Kafka's "unknown" for the epoch of features.
+    const NO_EPOCH: i64 = -1;
     /// The only type of resource that version 0 of ListConfigResources knows.
     const CLIENT_METRICS: i8 = 16;
 
@@ -319,6 +325,12 @@ fn fit(mut body: ResponseBody, version: i16) -> ResponseBody {
                 config.documentation = None;
             }
         }
+        ResponseBody::ApiVersions(body) if version < 3 => {
+            body.supported_features.clear();
+            body.finalized_features_epoch = NO_EPOCH;
+            body.finalized_features.clear();
+        }
+        ResponseBody::UpdateFeatures(body) if 2 <= version => body.results.clear(),
         ResponseBody::DescribeLogDirs(body) => {
             if version < 3 {
                 body.error_code = 0;
@@ -397,8 +409,20 @@ pub fn api_versions_response() -> ApiVersionsResponse {
         let range = api.versions();
         ApiVersion::default().with_api_key(api.key()).with_min_version(range.min).with_max_version(range.max)
     });
-    ApiVersionsResponse::default().with_api_keys(api_keys.collect())
+    let (name, version) = GROUP_VERSION;
+    let name = StrBytes::from_static_str(name);
+    let supported = SupportedFeatureKey::default().with_name(name.clone()).with_min_version(version).with_max_version(version);
+    let finalized = FinalizedFeatureKey::default().with_name(name).with_min_version_level(version).with_max_version_level(version);
+    ApiVersionsResponse::default()
+        .with_api_keys(api_keys.collect())
+        .with_supported_features(vec![supported])
+        // Features come with the program, so this is the first epoch of them and the last.
+        .with_finalized_features_epoch(0)
+        .with_finalized_features(vec![finalized])
 }
+
+/// The only feature, and its only level (KIP-584): groups may use the consumer protocol (KIP-848).
+pub const GROUP_VERSION: (&str, i16) = ("group.version", 1);
 
 /// The frame that answers an ApiVersions request of an unknown version: version 0 of the body, which every client can read, with
 /// UNSUPPORTED_VERSION and the served APIs (KIP-511).

@@ -14,6 +14,7 @@ use kafka_protocol::messages::{
     list_offsets_request as list_offsets, list_partition_reassignments_request as list_reassignments, metadata_request as metadata,
     offset_commit_request as offset_commit, offset_delete_request as offset_delete, offset_fetch_request as offset_fetch,
     offset_for_leader_epoch_request as leader_epoch, produce_request as produce, sync_group_request as sync_group,
+    update_features_request as update_features,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -104,6 +105,7 @@ pub(crate) fn of(api: ApiKey) -> &'static Shape {
         ApiKey::DeleteTopics => &DELETE_TOPICS,
         ApiKey::InitProducerId => &INIT_PRODUCER_ID,
         ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
+        ApiKey::UpdateFeatures => &UPDATE_FEATURES,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
         ApiKey::DeleteRecords => &DELETE_RECORDS,
         ApiKey::DescribeConfigs => &DESCRIBE_CONFIGS,
@@ -279,6 +281,17 @@ static DESCRIBE_QUORUM: Shape = body(&[always(Array(&DESCRIBE_QUORUM_TOPIC))]);
 static DESCRIBE_QUORUM_TOPIC: Shape =
     element(size_of::<describe_quorum::TopicData>(), &[always(String), always(Array(&DESCRIBE_QUORUM_PARTITION))]);
 static DESCRIBE_QUORUM_PARTITION: Shape = element(size_of::<describe_quorum::PartitionData>(), &[always(INT32)]);
+
+static UPDATE_FEATURES: Shape = body(&[always(INT32), always(Array(&UPDATE_FEATURES_UPDATE)), since(1, BOOLEAN)]);
+static UPDATE_FEATURES_UPDATE: Shape = element(
+    size_of::<update_features::FeatureUpdateKey>(),
+    &[
+        always(String),
+        always(INT16),
+        until(0, BOOLEAN), // allow downgrade
+        since(1, INT8),    // upgrade type
+    ],
+);
 
 static DESCRIBE_LOG_DIRS: Shape = body(&[always(NullableArray(&DESCRIBE_LOG_DIRS_TOPIC))]);
 static DESCRIBE_LOG_DIRS_TOPIC: Shape =

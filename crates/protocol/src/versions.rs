@@ -127,6 +127,8 @@ apis! {
     OffsetDelete(OffsetDeleteRequest, OffsetDeleteResponse) = 47, 0..=0, flexible i16::MAX;
     /// Says who keeps the cluster's metadata.
     DescribeQuorum(DescribeQuorumRequest, DescribeQuorumResponse) = 55, 0..=2, flexible 0;
+    /// Switches features, of which there are none to switch.
+    UpdateFeatures(UpdateFeaturesRequest, UpdateFeaturesResponse) = 57, 0..=2, flexible 0;
     /// Names the cluster and its brokers.
     DescribeCluster(DescribeClusterRequest, DescribeClusterResponse) = 60, 0..=2, flexible 0;
     /// Names the producers that a partition remembers.

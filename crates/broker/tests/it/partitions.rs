@@ -1,5 +1,5 @@
-//! CreatePartitions, DeleteRecords, ElectLeaders, reassignments, DescribeTopicPartitions, log directories, DescribeQuorum and
-//! DescribeProducers over the wire.
+//! CreatePartitions, DeleteRecords, ElectLeaders, reassignments, DescribeTopicPartitions, log directories, DescribeQuorum,
+//! UpdateFeatures and DescribeProducers over the wire.
 
 use protocol::ErrorCode;
 use protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
@@ -9,10 +9,12 @@ use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteR
 use protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use protocol::messages::elect_leaders_request::TopicPartitions;
+use protocol::messages::update_features_request::FeatureUpdateKey;
 use protocol::messages::{
     AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, BrokerId, CreatePartitionsRequest, DeleteRecordsRequest,
     DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse, ElectLeadersRequest, TopicName, describe_producers_request, describe_quorum_request,
+    DescribeTopicPartitionsResponse, ElectLeadersRequest, TopicName, UpdateFeaturesRequest, describe_producers_request,
+    describe_quorum_request,
 };
 use types::TopicPartition;
 
@@ -290,6 +292,31 @@ async fn metadata_is_kept_by_one_voter_whose_log_is_the_journal() {
     for (name, index) in [("__cluster_metadata", 1), ("t", 0)] {
         let answer = peer.ask(2, &ask(name, index)).await;
         assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::UnknownTopicOrPartition.code(), "{name}-{index}");
+    }
+}
+
+#[tokio::test]
+async fn features_come_with_the_program_and_are_not_switched() {
+    let broker = TestBroker::start().await;
+    let mut peer = broker.connect().await;
+    let mut update = async |feature: &str, level: i16, kind: i8| {
+        let update = FeatureUpdateKey::default().with_feature(text(feature)).with_max_version_level(level).with_upgrade_type(kind);
+        let there = FeatureUpdateKey::default().with_feature(text("group.version")).with_max_version_level(1);
+        let answer = peer.ask(1, &UpdateFeaturesRequest::default().with_feature_updates(vec![there, update])).await;
+        assert_eq!(answer.results.len(), if answer.error_code == 0 { 2 } else { 0 }, "all or nothing");
+        (answer.error_code, answer.error_message.map(|message| message.to_string()))
+    };
+    assert_eq!(update("group.version", 1, 1).await, (0, Some(String::new())));
+    for (feature, level, kind, why) in [
+        ("metadata.version", 1, 1, "Local controller 1 does not support this feature."),
+        ("group.version", 0, 3, "Local controller 1 only supports versions 1-1"),
+        ("group.version", 2, 1, "Local controller 1 only supports versions 1-1"),
+        ("group.version", 1, 0, "The controller does not support the given upgrade type."),
+    ] {
+        let (code, message) = update(feature, level, kind).await;
+        assert_eq!(code, ErrorCode::InvalidUpdateVersion.code());
+        let expected = format!("following feature had an error: Invalid update version {level} for feature {feature}. {why}");
+        assert!(message.as_ref().is_some_and(|message| message.ends_with(&expected)), "{message:?}");
     }
 }
 

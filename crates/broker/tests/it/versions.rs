@@ -119,6 +119,15 @@ async fn every_listed_version_of_every_api_is_answered() {
                 })
                 .await;
             }
+            ApiKey::UpdateFeatures => {
+                let update = update_features_request::FeatureUpdateKey::default();
+                let update = update.with_feature(text("group.version")).with_max_version_level(1);
+                let request = |_| UpdateFeaturesRequest::default().with_feature_updates(vec![update.clone()]);
+                all(peer, *api, request, |version, answer| {
+                    assert_eq!((answer.error_code, answer.results.len()), (0, if version < 2 { 1 } else { 0 }), "version {version}");
+                })
+                .await;
+            }
             ApiKey::DescribeCluster => {
                 let request = |_| DescribeClusterRequest::default().with_endpoint_type(1);
                 all(peer, *api, request, |version, answer| assert_eq!(answer.brokers.len(), 1, "version {version}")).await;

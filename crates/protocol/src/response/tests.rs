@@ -29,7 +29,7 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::*;
 use kafka_protocol::messages::{
     alter_configs_response, alter_replica_log_dirs_response, describe_producers_response, describe_quorum_response,
-    describe_topic_partitions_response, incremental_alter_configs_response,
+    describe_topic_partitions_response, incremental_alter_configs_response, update_features_response,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use kafka_protocol_3_9::messages as oracle;
@@ -168,6 +168,18 @@ fn full_body(api: ApiKey) -> ResponseBody {
                 .with_topic(topic_name())
                 .with_partitions(vec![EpochEndOffset::default().with_partition(1).with_leader_epoch(2).with_end_offset(3)]),
         ])),
+        ApiKey::UpdateFeatures => ResponseBody::UpdateFeatures(
+            UpdateFeaturesResponse::default()
+                .with_throttle_time_ms(5)
+                .with_error_code(95)
+                .with_error_message(Some(text("no")))
+                .with_results(vec![
+                    update_features_response::UpdatableFeatureResult::default()
+                        .with_feature(text("group.version"))
+                        .with_error_code(95)
+                        .with_error_message(Some(text("no"))),
+                ]),
+        ),
         ApiKey::DescribeCluster => ResponseBody::DescribeCluster(
             DescribeClusterResponse::default()
                 .with_error_code(42)
@@ -545,12 +557,18 @@ fn every_advertised_version_encodes_a_response_with_every_field_set() {
                     read_back::<FindCoordinatorRequest>(version, body);
                 }
                 ApiKey::ApiVersions => {
-                    assert_eq!(read_back::<ApiVersionsRequest>(version, body).api_keys.len(), ApiKey::ALL.len())
+                    let read = read_back::<ApiVersionsRequest>(version, body);
+                    let features = read.supported_features.len() + read.finalized_features.len();
+                    assert_eq!((read.api_keys.len(), features), (ApiKey::ALL.len(), if version < 3 { 0 } else { 2 }));
                 }
                 ApiKey::CreateTopics => assert_eq!(read_back::<CreateTopicsRequest>(version, body).topics.len(), 1),
                 ApiKey::DeleteTopics => assert_eq!(read_back::<DeleteTopicsRequest>(version, body).responses.len(), 1),
                 ApiKey::InitProducerId => assert_eq!(read_back::<InitProducerIdRequest>(version, body).producer_id, 1000),
                 ApiKey::OffsetForLeaderEpoch => assert_eq!(read_back::<OffsetForLeaderEpochRequest>(version, body).topics.len(), 1),
+                ApiKey::UpdateFeatures => {
+                    let results = read_back::<UpdateFeaturesRequest>(version, body).results;
+                    assert_eq!(results.len(), if version < 2 { 1 } else { 0 });
+                }
                 ApiKey::DescribeCluster => assert_eq!(read_back::<DescribeClusterRequest>(version, body).brokers.len(), 1),
                 ApiKey::DeleteRecords => assert_eq!(read_back::<DeleteRecordsRequest>(version, body).topics.len(), 1),
                 ApiKey::DescribeConfigs => assert_eq!(read_back::<DescribeConfigsRequest>(version, body).results.len(), 1),

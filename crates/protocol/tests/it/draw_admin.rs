@@ -190,3 +190,22 @@ pub(crate) fn describe_topic_partitions(draw: &mut Draw) -> DescribeTopicPartiti
         DescribeTopicPartitionsRequest::default().with_topics(topics).with_response_partition_limit(draw.i32()).with_cursor(cursor);
     tagged!(draw, true, request)
 }
+
+pub(crate) fn update_features(draw: &mut Draw, version: i16) -> UpdateFeaturesRequest {
+    use protocol::messages::update_features_request::FeatureUpdateKey;
+
+    let updates = draw.list(|draw| {
+        let mut update = FeatureUpdateKey::default().with_feature(draw.text()).with_max_version_level(draw.number() as i16);
+        if version < 1 {
+            update.allow_downgrade = draw.chance();
+        } else {
+            update.upgrade_type = draw.number() as i8;
+        }
+        tagged!(draw, true, update)
+    });
+    let mut request = UpdateFeaturesRequest::default().with_timeout_ms(draw.i32()).with_feature_updates(updates);
+    if 1 <= version {
+        request.validate_only = draw.chance();
+    }
+    tagged!(draw, true, request)
+}
