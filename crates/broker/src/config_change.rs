@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use metadata_api::{AlterResourceConfigs, AlterTopicConfigs, MetadataError, TopicImage};
+use metadata_api::{AlterResourceConfigs, AlterTopicConfigs, MetadataError};
 use protocol::{ErrorCode, StrBytes};
 use tokio::time::Instant;
 use types::Revision;

@@ -120,8 +120,6 @@ fn result(config: EffectiveValue) -> DescribeConfigsResourceResult {
         .with_value(Some(StrBytes::from_string(config.value)))
         .with_config_source(config.source as i8)
         .with_synonyms(synonyms.collect())
-        .with_config_type(key.kind.config_type() as i8)
-        .with_documentation(Some(StrBytes::from_static_str(key.doc)))
 }
 
 /// Not a config: how far the alteration of one has come. Read-only, and a default, so that tools which write back what they read leave
@@ -140,24 +138,4 @@ fn durability_in_force(topic: &TopicImage) -> DescribeConfigsResourceResult {
         .with_config_source(Source::Default as i8)
         .with_config_type(ConfigType::List as i8)
         .with_documentation(Some(StrBytes::from_static_str(doc)))
-}
-
-/// Everything is read-only: a broker takes its configuration when it starts.
-fn of_broker(config: &BrokerConfig) -> DescribeConfigsResourceResult {
-    let text = |text: &String| StrBytes::from_string(text.clone());
-    // An empty value is one that is not there.
-    let value = |value: &String| (!value.is_empty()).then(|| text(value));
-    let synonym = |value: Option<StrBytes>, source: Source| {
-        DescribeConfigsSynonym::default().with_name(text(&config.name)).with_value(value).with_source(source as i8)
-    };
-    let set = (config.source != Source::Default).then(|| synonym(value(&config.value), config.source));
-    let default = (!config.default.is_empty()).then(|| synonym(value(&config.default), Source::Default));
-    DescribeConfigsResourceResult::default()
-        .with_name(text(&config.name))
-        .with_value(value(&config.value))
-        .with_read_only(true)
-        .with_config_source(config.source as i8)
-        .with_synonyms(set.into_iter().chain(default).collect())
-        .with_config_type(config.config_type as i8)
-        .with_documentation(Some(text(&config.doc)))
 }

@@ -29,7 +29,7 @@ pub(super) enum ReadError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("object {key}: {source}")]
-    Object { key: ObjectKey, source: ObjectError },
+    Object { key: ObjectKey, source: Box<ObjectError> },
     #[error("object {key}: {detail}")]
     Disagrees { key: ObjectKey, detail: String },
 }
@@ -103,7 +103,7 @@ impl Source {
 
     /// What the object's footer says; the footer is in its tail, or begins before it.
     async fn contents(&self, key: ObjectKey, length: u64, tail: &Range<u64>, tail_bytes: &Bytes) -> Result<ObjectContents, ReadError> {
-        let damaged = |source| ReadError::Object { key, source };
+        let damaged = |source| ReadError::Object { key, source: Box::new(source) };
         let disagrees = |detail: String| ReadError::Disagrees { key, detail };
         if tail_bytes.len() < TRAILER_BYTES {
             return Err(disagrees(format!("{length} bytes are less than a trailer")));

@@ -42,12 +42,15 @@ impl PublishObserver for Nobody {
     fn published(&self, _: Revision, _: Lsn, _: &[Published]) {}
 }
 
+/// What happens before a replacement arrives.
+type Sooner = Box<dyn FnMut() -> Option<AdvanceLogStart> + Send>;
+
 /// The metadata service, with answers of replacements that get lost.
 pub(crate) struct LossyMetadata {
     inner: Arc<dyn MetadataClient>,
     lost_answers: AtomicUsize,
     /// Called before a replacement is recorded.
-    before_replace: Mutex<Option<Box<dyn FnMut() -> Option<AdvanceLogStart> + Send>>>,
+    before_replace: Mutex<Option<Sooner>>,
 }
 
 pub(crate) struct RewriteWorld {
@@ -89,7 +92,7 @@ impl RewriteWorld {
         let random = Arc::new(Random::seeded(seed));
         let journal = Arc::new(MemoryJournal::new());
         // Its own calls of the store do not fail: that is tested elsewhere.
-        let service = MetadataService::start(options, journal, memory.clone(), clock.clone(), random).await.unwrap();
+        let service = MetadataService::start(options, journal, memory.clone(), None, clock.clone(), random).await.unwrap();
         let inner = service.client();
         let metadata = Arc::new(LossyMetadata { inner, lost_answers: AtomicUsize::new(0), before_replace: Mutex::default() });
         let wal = Arc::new(MemoryWal::new(WalId::from_bytes([5; 16]), MemoryOptions::default()));
@@ -380,6 +383,8 @@ metadata_client! {
     create_partitions(request: CreatePartitions) -> Revision;
     delete_topic(topic: TopicId) -> Revision;
     alter_topic_configs(request: AlterTopicConfigs) -> Revision;
+    alter_resource_configs(request: AlterResourceConfigs) -> Revision;
+    enforce_durability(request: EnforceDurability) -> Revision;
     advance_log_start(request: AdvanceLogStart) -> Offset;
     elect_unclean(partitions: Vec<TopicPartition>) -> Revision;
     partition_states(broker: BrokerId, epoch: BrokerEpoch, partitions: Vec<TopicPartition>) -> Vec<PartitionState>;

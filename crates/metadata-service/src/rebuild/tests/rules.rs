@@ -123,8 +123,11 @@ fn what_is_missing_is_told() {
     assert_eq!(report.unknown_topics, [topic(1, 1)]);
 }
 
+/// The published end, (base, end) of the segments, (epoch, offset) of the epochs.
+type Laid = (i64, Vec<(i64, i64)>, Vec<(i32, i64)>);
+
 /// Segments of a partition as (first leader epoch, base, end, certain), laid above offset 0.
-fn laid(segments: &[(i32, i64, i64, bool)], elections: &[(i32, i64)]) -> (i64, Vec<(i64, i64)>, Vec<(i32, i64)>) {
+fn laid(segments: &[(i32, i64, i64, bool)], elections: &[(i32, i64)]) -> Laid {
     let (mut life, first, _) = life(Durability::Wal);
     add(&mut life, 1, first);
     let template = life.bucket.values().next().unwrap().segments[0].clone();
