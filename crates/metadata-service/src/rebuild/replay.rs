@@ -25,8 +25,14 @@ pub(super) fn is_newer(base: &State, key: &ObjectKey) -> bool {
     matches!(key, ObjectKey::Shared { .. }) && is_open && !base.is_referenced(key) && !base.is_garbage(key)
 }
 
-/// `objects` are all that [`is_newer`] says and that could be read.
-pub(super) fn replay(base: State, mirrored: Vec<Mirrored>, objects: &[FoundObject], mut report: Report) -> Rebuilt {
+/// `objects` are all that [`is_newer`] says and that could be read, `unreadable` the others.
+pub(super) fn replay(
+    base: State,
+    mirrored: Vec<Mirrored>,
+    objects: &[FoundObject],
+    unreadable: &[ObjectKey],
+    mut report: Report,
+) -> Rebuilt {
     let chains = chains(&base, objects);
     let mut state = base;
     let seen = objects.iter().map(|object| object.metadata_revision.max(Revision(object.key.writer().1.0)));
@@ -40,6 +46,9 @@ pub(super) fn replay(base: State, mirrored: Vec<Mirrored>, objects: &[FoundObjec
         }
     }
     changes.lay(&mut state, &chains, objects, &mut report);
+    let is_of_unknown_topic = |found: &FoundSegment| report.unknown_topics.contains(&found.partition.topic);
+    let unplaced = objects.iter().filter(|object| object.segments.iter().any(is_of_unknown_topic)).map(|object| object.key);
+    state.set_aside.extend(unplaced.chain(report.misfits.iter().map(|(_, key)| *key)).chain(unreadable.iter().copied()));
     state.registered.extend(objects.iter().map(|object| {
         let (broker, epoch, _) = object.key.writer();
         (broker, epoch)

@@ -79,8 +79,8 @@ impl<'a> Runs<'a> {
         let segment = &candidate.found.segment;
         self.cut(segment.base, first_epoch(segment));
         let follows = segment.base == self.next || segment.base.0 == self.next.0.saturating_add(UNCLEAN_GAP);
-        let is_behind_a_hole = candidate.is_certain && self.next < segment.base;
-        if !follows && !is_behind_a_hole {
+        let leaves_hole = candidate.is_certain && self.next < segment.base;
+        if !(follows || leaves_hole) {
             if candidate.is_certain {
                 self.misfits.push(segment.object);
             }

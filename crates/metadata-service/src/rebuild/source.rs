@@ -67,9 +67,9 @@ impl Rebuild {
         self.base.cluster
     }
 
-    /// The state, of those of [`Self::objects`] that could be read.
-    pub fn finish(self, found: &[FoundObject]) -> Rebuilt {
-        replay(self.base, self.mirrored, found, self.report)
+    /// The state, of those of [`Self::objects`] that could be read; the others are never deleted.
+    pub fn finish(self, found: &[FoundObject], unreadable: &[ObjectKey]) -> Rebuilt {
+        replay(self.base, self.mirrored, found, unreadable, self.report)
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn encode_root(state: &State) -> Vec<u8> {
         jumps: state.jumps.iter().map(|jump| proto::ClockJumped { to: jump.to.0, skipped_ms: jump.skipped_ms }).collect(),
         slots: state.slots.iter().map(|(id, slot)| encode_slot(*id, slot)).collect(),
         configs: state.configs.iter().map(|(id, set)| resource_configs_to_proto(id, Some(set))).collect(),
+        set_aside: state.set_aside.iter().map(ToString::to_string).collect(),
     }
     .encode_to_vec()
 }
@@ -123,6 +124,9 @@ pub(crate) fn decode_root(bytes: Bytes) -> Result<State, WireError> {
     for slot in root.slots {
         let (id, slot) = decode_slot(slot)?;
         state.slots.insert(id, slot);
+    }
+    for key in root.set_aside {
+        state.set_aside.insert(object_key(&key)?);
     }
     Ok(state)
 }

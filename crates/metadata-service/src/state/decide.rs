@@ -317,7 +317,7 @@ fn orphans(state: &State, rules: &Rules, keys: &[ObjectKey], now: Timestamp) -> 
     let is_orphan = |key: &&ObjectKey| {
         let (broker, epoch, _) = key.writer();
         let is_ours = state.registered.contains(&(broker, epoch));
-        is_ours && !state.is_referenced(key) && !state.is_garbage(key) && state.is_dead(key)
+        is_ours && !state.set_aside.contains(key) && !state.is_referenced(key) && !state.is_garbage(key) && state.is_dead(key)
     };
     let dead: Vec<_> = keys.iter().filter(is_orphan).copied().collect();
     if dead.is_empty() {

@@ -175,6 +175,8 @@ pub(crate) struct State {
     pub(crate) slots: BTreeMap<CoordinatorSlot, Slot>,
     /// What is set on brokers and groups; shared with images.
     pub(crate) configs: Arc<BTreeMap<ConfigResource, ResourceConfigs>>,
+    /// Objects that a rebuild could not place. They look like orphans and may hold what somebody misses: they are never deleted.
+    pub(crate) set_aside: BTreeSet<ObjectKey>,
     pub(crate) shards: Vec<Arc<Shard>>,
     /// Derived: topics by name.
     names: BTreeMap<String, TopicId>,
@@ -204,6 +206,7 @@ impl Default for State {
             jumps: Vec::new(),
             slots: BTreeMap::new(),
             configs: Arc::default(),
+            set_aside: BTreeSet::new(),
             shards: vec![Arc::default(); SHARDS],
             names: BTreeMap::new(),
             metric_names: BTreeMap::new(),

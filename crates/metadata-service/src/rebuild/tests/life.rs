@@ -351,7 +351,7 @@ impl Life {
         } else {
             base
         };
-        let rebuilt = replay(base, self.mirrored.clone(), &newer, Report::default());
+        let rebuilt = replay(base, self.mirrored.clone(), &newer, &[], Report::default());
         let life = Self { state: rebuilt.state, sessions: BTreeMap::new(), ..self.clone() };
         (life, rebuilt.report)
     }

@@ -119,8 +119,14 @@ fn what_is_missing_is_told() {
     assert_eq!(rebuilt.visible()[&first].next_offset, Offset(40), "the rest is there");
 
     life.mirrored.retain(|step| !matches!(step.event, Event::TopicCreated { .. }));
-    let (_, report) = life.rebuilt(State::default());
+    let (mut rebuilt, report) = life.rebuilt(State::default());
     assert_eq!(report.unknown_topics, [topic(1, 1)]);
+    rebuilt.settle();
+    for _ in 0..3 {
+        rebuilt.snapshot();
+        rebuilt.sweep();
+    }
+    assert_eq!(rebuilt.bucket, life.bucket, "what nobody can place is not deleted");
 }
 
 /// The published end, (base, end) of the segments, (epoch, offset) of the epochs.

@@ -42,7 +42,7 @@ impl Site {
     }
 
     async fn rebuild(&self, journal: &MemoryJournal) -> Result<Report, RebuildError> {
-        let rebuilt = Rebuild::begin(self.store.as_ref()).await?.finish(&[]);
+        let rebuilt = Rebuild::begin(self.store.as_ref()).await?.finish(&[], &[]);
         let report = rebuilt.report().clone();
         rebuilt.write(journal, self.store.as_ref(), &Random::from_os()).await?;
         Ok(report)
