@@ -6,7 +6,7 @@ use futures::future::join_all;
 use metadata_api::MetadataError;
 use records::Batch;
 use store::{ReadClass, StoreError};
-use types::{Offset, SegmentRef};
+use types::{ObjectKey, Offset, SegmentRef};
 use wal::{EntryKind, ReadFrom};
 
 use crate::read_plan::{Place, TailRead, View, locate, tail_reads};
@@ -84,6 +84,8 @@ struct Answer {
     batches: Vec<Bytes>,
     bytes: usize,
     sources: ReadSources,
+    /// The object, and the place in it, that a fresh list named and that was not there.
+    missing: Option<(ObjectKey, u64)>,
 }
 
 impl Answer {
@@ -120,7 +122,8 @@ impl Partition {
     /// May be dropped at any time. What was asked of the store arrives in the read cache all the same, so that the next try finds it
     /// there however slow the store is.
     pub async fn read(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
-        let mut answer = Answer { request, next: request.offset, batches: Vec::new(), bytes: 0, sources: ReadSources::default() };
+        let (next, sources) = (request.offset, ReadSources::default());
+        let mut answer = Answer { request, next, batches: Vec::new(), bytes: 0, sources, missing: None };
         for _ in 0..MAX_ROUNDS {
             let (step, offsets) = self.plan(&answer)?;
             let goes_on = match step {
@@ -224,14 +227,14 @@ impl Partition {
         let reads =
             join_all(wanted.iter().map(|segment| self.shared.segments.read(self.id, segment, first.max(segment.base), room, class))).await;
         let visible_end = offsets.visible_end(answer.request.isolation);
-        for read in reads {
+        for (segment, read) in wanted.iter().zip(reads) {
             match read {
                 Ok(read) => {
                     if !add_segment(answer, read, visible_end) {
                         return Ok(false);
                     }
                 }
-                Err(error) => return self.segment_failed(answer, error, page.kept),
+                Err(error) => return self.segment_failed(answer, segment, error, page.kept),
             }
         }
         Ok(answer.room() > 0)
@@ -248,17 +251,18 @@ impl Partition {
         Ok(true)
     }
 
-    /// What was read before the failure is answered. An object that is gone was replaced or retired since the list was kept: a fresh
-    /// list says by what.
-    fn segment_failed(&self, answer: &Answer, error: ReadError, list_was_kept: bool) -> Result<bool, ReadError> {
+    /// What was read before the failure is answered. An object that is gone was replaced or retired since the list was made: a fresh
+    /// list says by what. Only one that a fresh list names twice is lost.
+    fn segment_failed(&self, answer: &mut Answer, segment: &SegmentRef, error: ReadError, list_was_kept: bool) -> Result<bool, ReadError> {
         let gone = matches!(error, ReadError::Store { source: StoreError::NotFound { .. }, .. });
-        if gone && list_was_kept {
+        if gone {
             self.shared.segments.forget_page(self.id);
         }
         if !answer.batches.is_empty() {
             return Ok(false);
         }
-        if gone && list_was_kept { Ok(true) } else { Err(error) }
+        let place = Some((segment.object, segment.position));
+        if gone && (list_was_kept || std::mem::replace(&mut answer.missing, place) != place) { Ok(true) } else { Err(error) }
     }
 }
 

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use store::faults::Fault;
 use store::{ObjectStore, Operation, ReadClass};
 use types::Durability::{Object, Wal};
-use types::{BrokerEpoch, BrokerId, LeaderEpoch, Lsn, ObjectKey, ObjectNumber, Offset, Timestamp};
+use types::{BrokerEpoch, BrokerId, LeaderEpoch, Lsn, ObjectKey, ObjectNumber, Offset, SegmentRef, Timestamp};
 use wal::{MemoryOptions, TailLimits, WriteAheadLog};
 
 use super::harness::*;
@@ -207,8 +207,22 @@ async fn a_segment_above_a_mebibyte_is_read_by_its_index() {
 async fn t13_an_object_that_was_replaced_is_found_under_its_new_key() {
     let (bench, partition) = history(Wal).await;
     assert_eq!(values(&partition, 0).await.len(), 10);
+    let rewrite = rewritten(&bench).await;
+    // A reader that has the old list, and nothing in its cache.
+    let reader = another_reader(&bench);
+    reader.refresh_log_start().await.unwrap();
+    rewrite.replace(&bench).await;
+    assert_eq!(values(&reader, 0).await, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+}
+
+/// The same records in one object of another key.
+struct Rewrite {
+    old: Vec<SegmentRef>,
+    new: Vec<SegmentRef>,
+}
+
+async fn rewritten(bench: &Bench) -> Rewrite {
     let old = bench.metadata.segments_of(id(0));
-    // The rewrite: the same records in one object of another key, the old objects deleted.
     let mut batches = Vec::new();
     for segment in &old {
         let range = segment.position..segment.position + segment.bytes;
@@ -217,16 +231,56 @@ async fn t13_an_object_that_was_replaced_is_found_under_its_new_key() {
     }
     let key = ObjectKey::Topic { partition: id(0), base: Offset(0), broker: BrokerId(1), epoch: BrokerEpoch(1), number: ObjectNumber(99) };
     let parts = put_object(&bench.store, key, BTreeMap::from([(id(0), batches)])).await;
+    Rewrite { old, new: parts.into_iter().map(|part| part.1).collect() }
+}
 
-    // A reader that has the old list, and nothing in its cache.
+impl Rewrite {
+    /// The old objects are deleted without any grace.
+    async fn replace(self, bench: &Bench) {
+        bench.metadata.replace_segments(id(0), self.new);
+        let keys: Vec<_> = self.old.iter().map(|segment| segment.object.to_string()).collect();
+        bench.store.delete(&keys).await;
+    }
+}
+
+/// The same partition with empty caches.
+fn another_reader(bench: &Bench) -> Arc<Partition> {
     let other = new_partitions_over(bench.wal.clone(), &bench.store, &bench.metadata, &bench.clock, bench.limits);
     other.finish_recovery();
-    let reader = other.open(bench.metadata.state(id(0), LeaderEpoch(1), Wal), create_time());
-    reader.refresh_log_start().await.unwrap();
-    bench.metadata.replace_segments(id(0), parts.into_iter().map(|part| part.1).collect());
-    let keys: Vec<_> = old.iter().map(|segment| segment.object.to_string()).collect();
-    bench.store.delete(&keys).await;
-    assert_eq!(values(&reader, 0).await, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+    other.open(bench.metadata.state(id(0), LeaderEpoch(1), Wal), create_time())
+}
+
+#[tokio::test(start_paused = true)]
+async fn t12_an_object_that_is_replaced_and_deleted_while_it_is_read_is_no_error() {
+    let (bench, _partition) = history(Wal).await;
+    let rewrite = rewritten(&bench).await;
+    let reader = another_reader(&bench);
+    // The list is fresh; its objects are gone when the requests for them arrive.
+    bench.store.script(Operation::GetRange, [Fault::Delay(Duration::from_secs(1)); 2]);
+    let reading = tokio::spawn(async move { values(&reader, 0).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    rewrite.replace(&bench).await;
+    assert_eq!(reading.await.unwrap(), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+    assert_eq!(bench.store.scripted(), 0);
+}
+
+#[tokio::test]
+async fn reads_go_on_from_an_old_segment_into_the_one_that_replaced_it() {
+    let (bench, _partition) = history(Wal).await;
+    let rewrite = rewritten(&bench).await;
+    let reader = another_reader(&bench);
+    // The first of the old segments is in the cache.
+    let first = reader.read(ReadRequest { max_bytes: 1, ..from_offset(0) }).await.unwrap();
+    assert_eq!(records_in(&first.batches).len(), 2);
+    rewrite.replace(&bench).await;
+    let mut seen = Vec::new();
+    let mut offset = 0;
+    while offset < 10 {
+        let read = reader.read(from_offset(offset)).await.unwrap();
+        seen.extend(records_in(&read.batches).into_iter().map(|record| record.0));
+        offset = read.next_offset.0;
+    }
+    assert_eq!(seen, (0..10).collect::<Vec<_>>());
 }
 
 #[tokio::test]
