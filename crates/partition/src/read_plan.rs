@@ -1,8 +1,12 @@
 //! Where an offset is to be read from. Pure: the plan is tested without I/O, and the reader is spared the corner cases.
 
-use types::{Lsn, Offset};
+use store::ReadClass;
+use types::{Lsn, Offset, Timestamp};
 
 use crate::tail::Tail;
+
+/// What was appended no longer ago than this is read on the budget of the tail.
+const TAIL_AGE_MS: u64 = 60_000;
 
 /// What a partition knows about its offsets at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -70,10 +74,17 @@ pub(crate) fn tail_reads(view: &View<'_>, index: usize, room: usize, at_least_on
     reads
 }
 
+/// On whose budget a segment is read. Age tells who is a little behind from who reads history, whatever a consumer did before: the
+/// first is soon to be served from memory again, and must not wait behind the others until then.
+pub(crate) fn read_class(asked: ReadClass, last_append: Timestamp, now: Timestamp) -> ReadClass {
+    match asked {
+        ReadClass::CatchUp if now.millis_since(last_append) <= TAIL_AGE_MS => ReadClass::Tail,
+        asked => asked,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use types::Timestamp;
-
     use super::*;
     use crate::tail::TailEntry;
 
@@ -133,6 +144,22 @@ mod tests {
         assert_eq!(locate(Offset(40), &view), Place::InWal { index: 0 });
         let hidden = View { visible_end: Offset(40), ..view };
         assert_eq!(locate(Offset(40), &hidden), Place::AtEnd);
+    }
+
+    #[test]
+    fn what_was_appended_within_the_last_minute_is_the_tails() {
+        let now = Timestamp(1_000_000);
+        for (asked, last_append, expected) in [
+            (ReadClass::CatchUp, 940_000, ReadClass::Tail),
+            (ReadClass::CatchUp, 939_999, ReadClass::CatchUp),
+            // Another broker's clock is ahead.
+            (ReadClass::CatchUp, 1_000_001, ReadClass::Tail),
+            (ReadClass::CatchUp, Timestamp::NONE.0, ReadClass::CatchUp),
+            (ReadClass::Tail, 0, ReadClass::Tail),
+            (ReadClass::Rewrite, 1_000_000, ReadClass::Rewrite),
+        ] {
+            assert_eq!(read_class(asked, Timestamp(last_append), now), expected, "{asked:?} {last_append}");
+        }
     }
 
     #[test]

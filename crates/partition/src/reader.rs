@@ -6,10 +6,10 @@ use futures::future::join_all;
 use metadata_api::MetadataError;
 use records::Batch;
 use store::{ReadClass, StoreError};
-use types::{ObjectKey, Offset, SegmentRef};
+use types::{ObjectKey, Offset, SegmentRef, Timestamp};
 use wal::{EntryKind, ReadFrom};
 
-use crate::read_plan::{Place, TailRead, View, locate, tail_reads};
+use crate::read_plan::{Place, TailRead, View, locate, read_class, tail_reads};
 use crate::segments::SegmentRead;
 use crate::{Offsets, Partition, ReadError};
 
@@ -33,7 +33,7 @@ pub struct ReadRequest {
     pub at_least_one: bool,
     /// What may be seen.
     pub isolation: Isolation,
-    /// On whose budget objects are read.
+    /// On whose budget objects are read. What was appended within the last minute is read on the tail's, whoever reads history.
     pub class: ReadClass,
 }
 
@@ -222,10 +222,12 @@ impl Partition {
         if wanted.is_empty() {
             return self.skip_gap(answer, page.next_offset);
         }
-        let (class, room) = (answer.request.class, answer.room());
-        let first = answer.next;
-        let reads =
-            join_all(wanted.iter().map(|segment| self.shared.segments.read(self.id, segment, first.max(segment.base), room, class))).await;
+        let (first, room, now) = (answer.next, answer.room(), Timestamp(self.shared.clock.wall_ms()));
+        let reads = join_all(wanted.iter().map(|segment| {
+            let class = read_class(answer.request.class, segment.append_times.1, now);
+            self.shared.segments.read(self.id, segment, first.max(segment.base), room, class)
+        }))
+        .await;
         let visible_end = offsets.visible_end(answer.request.isolation);
         for (segment, read) in wanted.iter().zip(reads) {
             match read {

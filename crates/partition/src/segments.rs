@@ -100,6 +100,11 @@ impl Segments {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn ranges(&self) -> &RangeReader {
+        &self.ranges
+    }
+
     /// Segments from the one that answers for `offset`, or the next above it. Empty if there is none.
     pub(crate) async fn page(&self, partition: TopicPartition, offset: Offset) -> Result<Page, ReadError> {
         if let Some(page) = self.pages.get(&partition)

@@ -58,6 +58,19 @@ async fn t31_sources_are_counted_where_the_bytes_came_from() {
 }
 
 #[tokio::test]
+async fn t23_a_consumer_that_is_a_little_behind_reads_on_the_budget_of_the_tail() {
+    for (later, expected) in [(Duration::ZERO, ReadClass::Tail), (Duration::from_secs(120), ReadClass::CatchUp)] {
+        let (bench, partition) = history(Wal).await;
+        bench.clock.advance(later);
+        let read = partition.read(from_offset(0)).await.unwrap();
+        for class in ReadClass::ALL {
+            let bytes = if class == expected { read.sources.store } else { 0 };
+            assert_eq!(partition.shared.segments.ranges().counts(class).store_bytes, bytes, "{class:?} after {later:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn t1_nothing_is_served_before_it_is_durable_at_the_topics_level() {
     let mut bench = Bench::new();
     let (wal, object) = (bench.open(0, Wal), bench.open(1, Object));
