@@ -12,7 +12,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use runtime::Clock;
-use store::{LATENCY_BOUNDS, Operation, Outcome, RangeReader, ReadClass, StoreCounters};
+use store::{DiskCache, LATENCY_BOUNDS, Operation, Outcome, RangeReader, ReadClass, StoreCounters};
 use types::Timestamp;
 use wal::WriteAheadLog;
 
@@ -25,6 +25,7 @@ pub(crate) struct Parts {
     pub(crate) metadata_service: Arc<MetadataService>,
     pub(crate) store: Arc<StoreCounters>,
     pub(crate) ranges: RangeReader,
+    pub(crate) disk_cache: Option<DiskCache>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -82,6 +83,9 @@ struct PartsCollector {
     store_seconds: GaugeVec,
     store_latency: IntGaugeVec,
     read_bytes: IntCounterVec,
+    read_requests: IntCounterVec,
+    disk_cache_bytes: IntGauge,
+    disk_cache_lost: IntCounterVec,
 }
 
 impl PartsCollector {
@@ -129,12 +133,27 @@ impl PartsCollector {
                     options("siltstone_read_bytes_total", "Bytes of objects handed to readers"),
                     &["class", "from"],
                 )?,
+                read_requests: IntCounterVec::new(
+                    options(
+                        "siltstone_read_requests_total",
+                        "Store requests for readers; joined: that others had begun; hedge: second ones",
+                    ),
+                    &["class", "kind"],
+                )?,
+                disk_cache_bytes: gauge("siltstone_disk_cache_bytes", "Bytes in the disk cache")?,
+                disk_cache_lost: IntCounterVec::new(
+                    options(
+                        "siltstone_disk_cache_blocks_lost_total",
+                        "Blocks that came back damaged, or were not written for want of time",
+                    ),
+                    &["cause"],
+                )?,
             })
         };
         make().context("make metrics")
     }
 
-    fn families(&self) -> [&dyn Collector; 17] {
+    fn families(&self) -> [&dyn Collector; 20] {
         [
             &self.wal_bytes,
             &self.wal_generations,
@@ -153,6 +172,9 @@ impl PartsCollector {
             &self.store_seconds,
             &self.store_latency,
             &self.read_bytes,
+            &self.read_requests,
+            &self.disk_cache_bytes,
+            &self.disk_cache_lost,
         ]
     }
 
@@ -211,8 +233,24 @@ impl PartsCollector {
         }
         for class in ReadClass::ALL {
             let counts = parts.ranges.counts(class);
-            raise(&self.read_bytes, &[class.as_str(), "cache"], counts.cache_bytes);
-            raise(&self.read_bytes, &[class.as_str(), "store"], counts.store_bytes);
+            for (from, bytes) in [("cache", counts.cache_bytes), ("disk", counts.disk_bytes), ("store", counts.store_bytes)] {
+                raise(&self.read_bytes, &[class.as_str(), from], bytes);
+            }
+            for (kind, requests) in [
+                ("reader", counts.gets),
+                ("read_ahead", counts.read_ahead_gets),
+                ("joined", counts.joined),
+                ("hedge", counts.hedges),
+                ("hedge_won", counts.hedges_won),
+            ] {
+                raise(&self.read_requests, &[class.as_str(), kind], requests);
+            }
+        }
+        if let Some(disk_cache) = &parts.disk_cache {
+            let counts = disk_cache.counts();
+            self.disk_cache_bytes.set(signed(counts.held));
+            raise(&self.disk_cache_lost, &["damaged"], counts.damaged);
+            raise(&self.disk_cache_lost, &["skipped"], counts.skipped);
         }
     }
 }

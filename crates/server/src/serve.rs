@@ -6,6 +6,7 @@
 //! store that is away is trusted later, before its first use, if the directory has what a start takes without it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use offload::{LostDirectory, NoFailpoints, Offload, OffloadError, OffloadHandle}
 use partition::{Limits, Partitions};
 use records::TimestampType;
 use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
-use store::{CountingStore, RangeReader, RangeReaderOptions};
+use store::{CountingStore, DiskCache, ObjectStore, RangeReader, RangeReaderOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use types::{BrokerId, ClusterId, Durability, Lsn};
@@ -182,10 +183,9 @@ impl Running {
         wal.verify_end(registration.synced_seen)?;
         wal.begin_epoch(registration.epoch, registration.last_published, registration.revision)?;
 
-        let ranges = RangeReader::new(
-            Arc::clone(&store),
-            RangeReaderOptions { cache_bytes: config.memory.read_cache, ..RangeReaderOptions::default() },
-        );
+        let disk_cache = open_disk_cache(&data_dir.folder("cache"), config.cache_disk_bytes)?;
+        let range_options = RangeReaderOptions { cache_bytes: config.memory.read_cache, ..RangeReaderOptions::default() };
+        let ranges = RangeReader::with_disk(Arc::clone(&store), range_options, disk_cache.clone());
         let log: Arc<dyn WriteAheadLog> = Arc::clone(&wal) as Arc<dyn WriteAheadLog>;
         let partitions = Partitions::new(partition::Deps {
             wal: Arc::clone(&log),
@@ -250,6 +250,7 @@ impl Running {
             metadata_service: metadata_service.service(),
             store: counters,
             ranges,
+            disk_cache,
             clock: Arc::clone(&clock),
         });
         let whereabouts = Whereabouts { metadata: Arc::clone(&metadata), partitions, wal: Arc::clone(&wal), clock };
@@ -371,6 +372,15 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// The cache of `max_bytes` on disk, if there is to be one. What an earlier start kept goes in any case.
+fn open_disk_cache(folder: &Path, max_bytes: u64) -> Result<Option<DiskCache>> {
+    let opened = match max_bytes {
+        0 => DiskCache::clear(folder).map(|()| None),
+        _ => DiskCache::open(folder, max_bytes).map(Some),
+    };
+    opened.with_context(|| format!("empty the disk cache in {}; cache.disk.max.bytes=0 goes without one", folder.display()))
 }
 
 fn topic_defaults(config: &Config) -> TopicDefaults {

@@ -70,6 +70,12 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "One budget, shared out to memtables, ranges that wait for upload (which serve tail reads), the read cache and requests.",
     },
     Key {
+        name: "cache.disk.max.bytes",
+        default: "0",
+        kind: Kind::Bytes { min: 0 },
+        doc: "What of the store may be kept on disk, in <data.dir>/cache, for readers of history; 0 for nothing, else at least 128MiB. A start begins with an empty one.",
+    },
+    Key {
         name: "shutdown.timeout.ms",
         default: "30s",
         kind: Kind::Millis { min: 0 },

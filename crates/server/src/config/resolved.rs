@@ -26,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) store: StoreConfig,
     pub(crate) durability: Durability,
     pub(crate) memory: MemoryShares,
+    /// Bytes of the disk cache; 0 without one.
+    pub(crate) cache_disk_bytes: u64,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) wal: WalConfig,
     pub(crate) upload: UploadConfig,
@@ -60,6 +62,9 @@ impl StoreConfig {
         S3Options { endpoint: self.endpoint.clone(), region: self.region.clone(), path_style }
     }
 }
+
+/// With less, blocks of the usual size would not fit into a file of the disk cache.
+const LEAST_DISK_CACHE: u64 = 128 << 20;
 
 /// How `memory.max.bytes` is shared out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,6 +165,10 @@ impl Config {
             );
         }
         let memory = u64_of(raw, "memory.max.bytes");
+        let cache_disk_bytes = u64_of(raw, "cache.disk.max.bytes");
+        if (1..LEAST_DISK_CACHE).contains(&cache_disk_bytes) {
+            return Err(raw.refuse("cache.disk.max.bytes", "must be 0 or at least 128MiB"));
+        }
         let upload = UploadConfig {
             interval: millis(raw, "upload.interval.ms"),
             bytes: u64_of(raw, "upload.bytes"),
@@ -193,6 +202,7 @@ impl Config {
             store,
             durability,
             memory: MemoryShares { memtables: memory / 4, tail: memory * 3 / 8, read_cache: memory / 8, requests: memory / 4 },
+            cache_disk_bytes,
             shutdown_timeout: millis(raw, "shutdown.timeout.ms"),
             wal,
             upload,
@@ -379,6 +389,15 @@ mod tests {
     fn the_shares_of_memory_are_the_whole() {
         let shares = resolve(&[("memory.max.bytes", "512MiB")]).unwrap().memory;
         assert_eq!(shares.memtables + shares.tail + shares.read_cache + shares.requests, 512 << 20);
+    }
+
+    #[test]
+    fn a_disk_cache_is_off_or_large_enough_for_its_blocks() {
+        for (text, bytes) in [("0", 0), ("128MiB", 128 << 20)] {
+            assert_eq!(resolve(&[("cache.disk.max.bytes", text)]).unwrap().cache_disk_bytes, bytes);
+        }
+        let error = resolve(&[("cache.disk.max.bytes", "127MiB")]).unwrap_err().to_string();
+        assert!(error.contains("must be 0 or at least 128MiB"), "{error}");
     }
 
     #[test]
