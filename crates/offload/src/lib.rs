@@ -76,6 +76,9 @@ pub trait PublishObserver: Send + Sync {
 pub struct Options {
     /// `upload.interval.ms`: age from the first waiter while somebody waits.
     pub interval: Duration,
+    /// `upload.early.per.minute`: uploads, whatever their reason, up to which one need not wait for the interval while no other is
+    /// under way; 0 for none. A token bucket: so many a minute, ten at once after a quiet time.
+    pub early_per_minute: u32,
     /// `upload.bytes`: size while somebody waits.
     pub bytes: u64,
     /// `upload.max.age.ms`: age of the oldest entry while nobody waits.
@@ -93,6 +96,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(250),
+            early_per_minute: 60,
             bytes: 8 << 20,
             max_age: Duration::from_secs(10),
             max_bytes: 64 << 20,

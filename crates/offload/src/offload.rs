@@ -23,7 +23,7 @@ use crate::lost::keep_refused;
 use crate::numbers::HeldNumber;
 use crate::publish::{Answered, Publisher};
 use crate::seal::{SealedRange, Sealer, check_dense};
-use crate::trigger::{Due, Unsealed, due};
+use crate::trigger::{Due, EarlyUploads, Unsealed, due};
 use crate::upload::{Uploaded, Uploader};
 use crate::{Failpoints, LostEntries, OffloadError, OffloadHandle, Options, PublishObserver, Status, Step};
 
@@ -147,6 +147,7 @@ struct Pipeline {
     backlog: BTreeMap<TopicId, u64>,
     /// Stretches the upload interval, in percent.
     pressure: u32,
+    early: EarlyUploads,
 
     /// Here while no range is being sealed.
     sealer: Option<Sealer>,
@@ -207,6 +208,7 @@ impl Pipeline {
             next_sequence: PublishSequence(1),
             backlog: BTreeMap::new(),
             pressure: 0,
+            early: EarlyUploads::new(options.early_per_minute, Instant::now()),
             sealer: Some(sealer),
             sealing: None,
             in_flight: VecDeque::new(),
@@ -334,10 +336,13 @@ impl Pipeline {
             return None;
         }
         let at_once = self.is_asked_for() || self.stop.is_some() || progress.stopped.is_some();
-        match due(&self.unsealed, at_once, Instant::now(), &self.options, self.pressure) {
+        let now = Instant::now();
+        let early = self.in_flight.is_empty().then_some(&self.early);
+        match due(&self.unsealed, at_once, early, now, &self.options, self.pressure) {
             Due::Never => None,
             Due::At(at) => Some(at),
             Due::Now { limit } => {
+                self.early.take(now);
                 let mut sealer = self.sealer.take().expect("looked at above");
                 // The log may have to be read from disk.
                 self.sealing = Some(tokio::task::spawn_blocking(move || {

@@ -61,6 +61,43 @@ impl Unsealed {
     }
 }
 
+/// How long an early upload waits for what the same client sends in the same breath.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// Early uploads that may follow each other at once after a quiet time.
+const BURST: u32 = 10;
+
+/// How many uploads there may be before one that does not wait for the interval: a token bucket that every upload takes from, as the
+/// time at which its next token is due (the generic cell rate algorithm). So uploads that are due anyway use up what early ones would
+/// cost, and a broker that makes as many as its budget makes none early.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EarlyUploads {
+    /// Between two tokens; `None`: there are none.
+    period: Option<Duration>,
+    /// When the bucket is full.
+    full_at: Instant,
+}
+
+impl EarlyUploads {
+    /// A full bucket of [`BURST`], refilled by so many uploads per minute.
+    pub(crate) fn new(per_minute: u32, now: Instant) -> Self {
+        Self { period: Duration::from_secs(60).checked_div(per_minute), full_at: now }
+    }
+
+    /// An upload begins. One that finds the bucket empty owes nothing.
+    pub(crate) fn take(&mut self, now: Instant) {
+        if let Some(period) = self.period {
+            self.full_at = (self.full_at.max(now) + period).min(now + period * BURST);
+        }
+    }
+
+    /// When there is a token.
+    fn next(&self, now: Instant) -> Option<Instant> {
+        let filling = self.period? * (BURST - 1);
+        Some(self.full_at.checked_sub(filling).map_or(now, |next| next.max(now)))
+    }
+}
+
 /// Whether to seal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Due {
@@ -75,9 +112,10 @@ pub(crate) enum Due {
     Never,
 }
 
-/// Decides by size and age. `at_once`: a flush, a stop or a recovery wants all of it. `pressure` stretches the interval in percent,
-/// when the metadata service has more segments than it likes.
-pub(crate) fn due(unsealed: &Unsealed, at_once: bool, now: Instant, options: &Options, pressure: u32) -> Due {
+/// Decides by size and age. `at_once`: a flush, a stop or a recovery wants all of it. `early`: nothing is under way, so that who waits
+/// may be served before the interval is over. `pressure` stretches the interval in percent, when the metadata service has more segments
+/// than it likes.
+pub(crate) fn due(unsealed: &Unsealed, at_once: bool, early: Option<&EarlyUploads>, now: Instant, options: &Options, pressure: u32) -> Due {
     if unsealed.batches == 0 {
         return Due::Never;
     }
@@ -88,8 +126,9 @@ pub(crate) fn due(unsealed: &Unsealed, at_once: bool, now: Instant, options: &Op
     let Some(waiting_since) = unsealed.waiting_since else {
         return by_size_or_time(unsealed.bytes, options.max_bytes, by_age, now);
     };
-    let interval = stretched(options.interval, pressure);
-    let first = by_age.map_or(waiting_since + interval, |age| age.min(waiting_since + interval));
+    let by_interval = waiting_since + stretched(options.interval, pressure);
+    let early = early.filter(|_| pressure == 0).and_then(|early| early.next(now)).map(|token| token.max(waiting_since + GATHER));
+    let first = [by_age, early].into_iter().flatten().fold(by_interval, Instant::min);
     by_size_or_time(unsealed.bytes, options.bytes.min(options.max_bytes), Some(first), now)
 }
 
@@ -122,9 +161,9 @@ mod tests {
     fn while_nobody_waits_a_range_is_sealed_by_the_large_size_or_the_long_age() {
         let (start, options) = (Instant::now(), options());
         let open = unsealed(63, start, None);
-        assert_eq!(due(&open, false, start, &options, 0), Due::At(start + options.max_age));
-        assert_eq!(due(&open, false, start + options.max_age, &options, 0), Due::Now { limit: 64 });
-        assert_eq!(due(&unsealed(64, start, None), false, start, &options, 0), Due::Now { limit: 64 });
+        assert_eq!(due(&open, false, None, start, &options, 0), Due::At(start + options.max_age));
+        assert_eq!(due(&open, false, None, start + options.max_age, &options, 0), Due::Now { limit: 64 });
+        assert_eq!(due(&unsealed(64, start, None), false, None, start, &options, 0), Due::Now { limit: 64 });
     }
 
     #[test]
@@ -136,31 +175,31 @@ mod tests {
         assert_eq!(open.waiting_since, None, "what is waited for is sealed");
         open.wanted(Lsn(6), Lsn(5), first);
         open.wanted(Lsn(7), Lsn(5), second);
-        assert_eq!(due(&open, false, second, &options, 0), Due::Now { limit: 8 });
-        assert_eq!(due(&open, false, first, &options, 0), Due::At(first + options.interval));
+        assert_eq!(due(&open, false, None, second, &options, 0), Due::Now { limit: 8 });
+        assert_eq!(due(&open, false, None, first, &options, 0), Due::At(first + options.interval));
         open.bytes = 8;
-        assert_eq!(due(&open, false, first, &options, 0), Due::Now { limit: 8 });
+        assert_eq!(due(&open, false, None, first, &options, 0), Due::Now { limit: 8 });
     }
 
     #[test]
     fn a_waiter_never_makes_a_range_later_than_its_age_would() {
         let (start, options) = (Instant::now(), options());
         let late = start + options.max_age - Duration::from_millis(1);
-        assert_eq!(due(&unsealed(1, start, Some(late)), false, late, &options, 0), Due::At(start + options.max_age));
+        assert_eq!(due(&unsealed(1, start, Some(late)), false, None, late, &options, 0), Due::At(start + options.max_age));
     }
 
     #[test]
     fn t26_pressure_stretches_the_interval() {
         let (start, options) = (Instant::now(), options());
         let open = unsealed(1, start, Some(start));
-        assert_eq!(due(&open, false, start, &options, 300), Due::At(start + options.interval * 4));
+        assert_eq!(due(&open, false, None, start, &options, 300), Due::At(start + options.interval * 4));
     }
 
     #[test]
     fn nothing_is_sealed_without_a_batch_and_everything_at_once_when_asked() {
         let (start, options) = (Instant::now(), options());
-        assert_eq!(due(&Unsealed::default(), true, start, &options, 0), Due::Never);
-        assert_eq!(due(&unsealed(1, start, None), true, start, &options, 0), Due::Now { limit: 64 });
+        assert_eq!(due(&Unsealed::default(), true, None, start, &options, 0), Due::Never);
+        assert_eq!(due(&unsealed(1, start, None), true, None, start, &options, 0), Due::Now { limit: 64 });
     }
 
     #[test]
@@ -188,5 +227,66 @@ mod tests {
         assert_eq!(taken.without(1, 10, Some(Timestamp(1)), true).and(open), open);
         let both = Unsealed { batches: 2, bytes: 30, since: Some(start), waiting_since: Some(later), oldest: Some(Timestamp(1)) };
         assert_eq!(taken.and(open), both);
+    }
+
+    #[test]
+    fn a_lone_waiter_is_served_early_while_there_are_tokens() {
+        let (start, options) = (Instant::now(), options());
+        let (open, mut early) = (unsealed(1, start, Some(start)), EarlyUploads::new(60, start));
+        assert_eq!(due(&open, false, Some(&early), start, &options, 0), Due::At(start + GATHER));
+        assert_eq!(due(&open, false, None, start, &options, 0), Due::At(start + options.interval), "something is under way");
+        assert_eq!(due(&open, false, Some(&early), start, &options, 1), Due::At(start + options.interval * 101 / 100), "T26");
+        let unwanted = due(&unsealed(1, start, None), false, Some(&early), start, &options, 0);
+        assert_eq!(unwanted, Due::At(start + options.max_age), "nobody waits");
+        for _ in 0..BURST {
+            assert_eq!(due(&open, false, Some(&early), start + GATHER, &options, 0), Due::Now { limit: 8 });
+            early.take(start + GATHER);
+        }
+        assert_eq!(due(&open, false, Some(&early), start + GATHER, &options, 0), Due::At(start + options.interval));
+        let later = start + Duration::from_secs(1) + GATHER;
+        assert_eq!(due(&unsealed(1, later, Some(later)), false, Some(&early), later, &options, 0), Due::At(later + GATHER));
+    }
+
+    #[test]
+    fn a_token_that_comes_before_the_interval_ends_is_waited_for() {
+        let (start, options) = (Instant::now(), Options { interval: Duration::from_secs(5), ..options() });
+        let mut early = EarlyUploads::new(60, start);
+        (0..BURST).for_each(|_| early.take(start));
+        let open = unsealed(1, start, Some(start));
+        assert_eq!(due(&open, false, Some(&early), start, &options, 0), Due::At(start + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn no_tokens_is_no_early_upload() {
+        let (start, options) = (Instant::now(), options());
+        let mut none = EarlyUploads::new(0, start);
+        none.take(start);
+        assert_eq!(due(&unsealed(1, start, Some(start)), false, Some(&none), start, &options, 0), Due::At(start + options.interval));
+    }
+
+    /// Uploads in an hour, one record at a time: the next comes `pause` after the one before is uploaded.
+    fn uploads_in_an_hour(per_minute: u32, pause: Duration, upload: Duration) -> u32 {
+        let (start, options) = (Instant::now(), options());
+        let (mut now, mut early, mut uploads) = (start, EarlyUploads::new(per_minute, start), 0);
+        while now < start + Duration::from_secs(3600) {
+            let open = unsealed(1, now, Some(now));
+            now = match due(&open, false, Some(&early), now, &options, 0) {
+                Due::At(at) => at,
+                Due::Now { .. } | Due::Never => now,
+            };
+            early.take(now);
+            uploads += 1;
+            now += upload + pause;
+        }
+        uploads
+    }
+
+    #[test]
+    fn early_uploads_never_make_the_bill_larger_than_the_interval_or_the_budget() {
+        let put = Duration::from_millis(30);
+        for pause in [0, 1, 20, 100, 200, 500, 700, 900, 2000, 10_000].map(Duration::from_millis) {
+            let (interval, early) = (uploads_in_an_hour(0, pause, put), uploads_in_an_hour(60, pause, put));
+            assert!(early <= interval.max(60 * 60) + BURST, "{early} uploads instead of {interval} with {pause:?} between records");
+        }
     }
 }

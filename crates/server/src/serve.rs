@@ -214,6 +214,7 @@ impl Running {
             &registration,
             offload::Options {
                 interval: config.upload.interval,
+                early_per_minute: config.upload.early_per_minute,
                 bytes: config.upload.bytes,
                 max_age: config.upload.max_age,
                 max_bytes: config.upload.max_bytes,

@@ -297,5 +297,5 @@ async fn pressure_of_the_metadata_service_stretches_the_interval() {
         until("it is published", || end <= life.handle.status().published_end).await;
         took.push(started.elapsed().as_millis());
     }
-    assert!((250..300).contains(&took[0]) && (1000..1050).contains(&took[1]), "{took:?}");
+    assert!(took[0] < 50 && (1000..1050).contains(&took[1]), "{took:?}: and under pressure nothing is uploaded early");
 }

@@ -14,6 +14,10 @@ fn p() -> TopicPartition {
     partition(1, 0)
 }
 
+fn never_early() -> Options {
+    Options { early_per_minute: 0, ..Options::default() }
+}
+
 async fn one_partition(durability: Durability, options: Options) -> (World, Life) {
     let mut world = World::new(1);
     world.create(p(), durability);
@@ -30,7 +34,7 @@ async fn published(world: &World, count: usize) -> u128 {
 
 #[tokio::test(start_paused = true)]
 async fn r24_an_entry_of_an_object_topic_is_published_without_anybody_asking() {
-    let (mut world, _life) = one_partition(Durability::Object, Options::default()).await;
+    let (mut world, _life) = one_partition(Durability::Object, never_early()).await;
     world.wal.inner.hold_syncs();
     world.append(p(), Urgency::Upload);
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -42,12 +46,28 @@ async fn r24_an_entry_of_an_object_topic_is_published_without_anybody_asking() {
 
 #[tokio::test(start_paused = true)]
 async fn r24_what_is_appended_while_a_range_is_sealed_has_an_interval_of_its_own() {
-    let (mut world, _life) = one_partition(Durability::Object, Options::default()).await;
+    let (mut world, _life) = one_partition(Durability::Object, never_early()).await;
     world.append(p(), Urgency::Upload);
     world.wal.during_seal.lock().replace((world.next_entry(p()), Urgency::Upload));
     let took = [published(&world, 1).await, published(&world, 2).await];
     assert!(took.iter().all(|took| (245..260).contains(took)), "{took:?}: no upload is paid for twice");
     assert_eq!(world.ledger.published_end(), world.end());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_alone_is_served_before_the_interval_until_the_budget_is_used_up() {
+    let (mut world, _life) = one_partition(Durability::Object, Options::default()).await;
+    let mut took = Vec::new();
+    for count in 1..=11 {
+        world.append(p(), Urgency::Upload);
+        took.push(published(&world, count).await);
+    }
+    assert!(took[..10].iter().all(|took| *took < 50), "{took:?}");
+    assert!((245..260).contains(&took[10]), "{took:?}: the interval is the rule");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.append(p(), Urgency::Upload);
+    assert!(published(&world, 12).await < 50, "one a second");
+    world.check_all_published().await;
 }
 
 #[tokio::test(start_paused = true)]

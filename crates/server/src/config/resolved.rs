@@ -92,6 +92,7 @@ pub(crate) struct WalConfig {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UploadConfig {
     pub(crate) interval: Duration,
+    pub(crate) early_per_minute: u32,
     pub(crate) bytes: u64,
     pub(crate) max_age: Duration,
     pub(crate) max_bytes: u64,
@@ -171,6 +172,7 @@ impl Config {
         }
         let upload = UploadConfig {
             interval: millis(raw, "upload.interval.ms"),
+            early_per_minute: u32_of(raw, "upload.early.per.minute"),
             bytes: u64_of(raw, "upload.bytes"),
             max_age: millis(raw, "upload.max.age.ms"),
             max_bytes: u64_of(raw, "upload.max.bytes"),
