@@ -200,6 +200,9 @@ async fn describe(name: &str, cluster: &Cluster, json: bool) -> Result<()> {
     let client = cluster.connect(false).await?;
     let topic = describe_topic(&client, name).await?;
     let mut configs = client.configs(&ConfigResource::Topic(name.to_owned())).await?;
+    let value = |name: &str| configs.iter().find(|config| config.name == name).and_then(|config| config.value.clone());
+    // A broker of an older version does not say what is in force.
+    let (durability, in_force) = (value("durability"), value("durability.in.force"));
     configs.retain(|config| config.source == ConfigSource::Topic);
     let led: Vec<i32> =
         topic.partitions.iter().filter(|partition| partition.leader.is_some()).map(|partition| partition.partition).collect();
@@ -216,7 +219,8 @@ async fn describe(name: &str, cluster: &Cluster, json: bool) -> Result<()> {
         });
         let configs: serde_json::Map<_, _> = configs.into_iter().map(|config| (config.name, json!(config.value))).collect();
         return Ok(print_json(&json!({
-            "name": topic.name, "id": topic.id.to_string(), "configs": configs, "partitions": partitions.collect::<Vec<_>>(),
+            "name": topic.name, "id": topic.id.to_string(), "configs": configs,
+            "durability": {"configured": durability, "in_force": in_force}, "partitions": partitions.collect::<Vec<_>>(),
         }))?);
     }
     let shown = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
@@ -235,6 +239,10 @@ async fn describe(name: &str, cluster: &Cluster, json: bool) -> Result<()> {
         })
         .collect();
     print_line(format_args!("topic {} ({})", topic.name, topic.id))?;
+    if let (Some(durability), Some(in_force)) = (durability, in_force) {
+        let pending = if durability == in_force { String::new() } else { format!(", in force: {in_force}") };
+        print_line(format_args!("durability: {durability}{pending}"))?;
+    }
     for config in configs {
         print_line(format_args!("{}={}", config.name, config.value.as_deref().unwrap_or("(not shown)")))?;
     }

@@ -6,6 +6,7 @@ mod configs;
 mod connections;
 mod costs;
 mod crash;
+mod durability;
 mod faults;
 mod groups;
 mod harness;
