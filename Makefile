@@ -12,7 +12,7 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run check test crash clients compat suites kafka-tools differential terraform fuzz perf
+.PHONY: help setup build run minio check test crash stores clients compat suites kafka-tools differential terraform fuzz perf
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ build: setup # the program, at $(PROGRAM)
 run: build ## start a broker on 127.0.0.1:9092 with its data below ./data; ARGS="--set KEY=VALUE" adds to the command line
 	@exec $(PROGRAM) serve $(ARGS)
 
+minio: build ## a MinIO on the loopback and a broker on it, until Ctrl-C, with their data below ./data/minio; ARGS as for run
+	@exec tests/stores/minio $(PROGRAM) data/minio $(ARGS)
+
 check: setup ## format and lints, without running a test
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
@@ -57,6 +60,9 @@ test: check ## everything that has to pass before a change lands
 
 crash: setup ## kill -9 a broker under load ROUNDS times (200) and compare what it kept
 	@SILTSTONE_TEST_CRASH_ROUNDS=$(or $(ROUNDS),200) $(CARGO) test --release --locked --test program crash:: -- --nocapture
+
+stores: build ## the same tests on S3 stores of different make; STORES="minio …" for some, ROUNDS=n of kill -9 (5), SAVE=1 keeps the report cards
+	@ROUNDS=$(or $(ROUNDS),5) tests/stores/run $(PROGRAM) $(STORES)
 
 clients: build ## new and old clients write and read a file of 100,000 lines; CLIENTS="kcat …" for some
 	@tests/clients/run $(PROGRAM) $(CLIENTS)
