@@ -18,7 +18,7 @@ use offload::{LostDirectory, NoFailpoints, Offload, OffloadError, OffloadHandle}
 use partition::{Limits, Partitions};
 use records::TimestampType;
 use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
-use store::{CountingStore, DiskCache, ObjectStore, RangeReader, RangeReaderOptions};
+use store::{CountingStore, DiskCache, RangeReader, RangeReaderOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use types::{BrokerId, ClusterId, Durability, Lsn};
