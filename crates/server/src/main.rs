@@ -45,7 +45,7 @@ enum Command {
     /// Look at what lies in the store
     #[command(subcommand)]
     Segment(commands::segment::Command),
-    /// Check the store against the metadata
+    /// Check the store against the metadata, or rebuild the metadata from the store
     #[command(subcommand)]
     Store(commands::store::Command),
     /// Look at and repair a write-ahead log

@@ -1,8 +1,9 @@
-//! `siltstone store check|create|probe`: what lies in a store, and what a store is good for.
+//! `siltstone store check|create|probe|rebuild`: what lies in a store, and what a store is good for.
 
 mod check;
 mod create;
 mod probe;
+mod rebuild;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make new metadata of what the store holds, for a broker that is stopped and whose metadata directory is lost
+    Rebuild(rebuild::Arguments),
 }
 
 pub(crate) async fn run(command: Command) -> Result<()> {
@@ -48,5 +51,6 @@ pub(crate) async fn run(command: Command) -> Result<()> {
         Command::Check { metadata, store, json } => check::run(&metadata, store, json).await,
         Command::Create { url, store } => create::run(store.named(url)?).await,
         Command::Probe { url, store, quick, json } => probe::run(store.named(url)?, quick, json).await,
+        Command::Rebuild(arguments) => rebuild::run(arguments).await,
     }
 }

@@ -11,6 +11,7 @@ mod faults;
 mod groups;
 mod harness;
 mod inspect;
+mod rebuild;
 mod records;
 mod reference;
 mod retries;

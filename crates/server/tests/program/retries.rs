@@ -18,14 +18,14 @@ const SETTINGS: &[(&str, &str)] = &[("upload.max.age.ms", "100"), ("wal.generati
 const RECORDS: i32 = 3;
 
 /// An idempotent producer that can be made to repeat itself.
-struct Repeater {
+pub(crate) struct Repeater {
     connection: Connection,
-    producer: i64,
+    pub(crate) producer: i64,
     now: Timestamp,
 }
 
 impl Repeater {
-    async fn connect(broker: &Broker, producer: Option<i64>) -> Self {
+    pub(crate) async fn connect(broker: &Broker, producer: Option<i64>) -> Self {
         let connection = Connection::connect(&broker.bootstrap, &ConnectionOptions::default()).await.unwrap();
         let producer = match producer {
             Some(producer) => producer,
@@ -38,7 +38,7 @@ impl Repeater {
     }
 
     /// Sends the batch with that number; the same every time.
-    async fn send(&self, number: i32) -> PartitionProduceResponse {
+    pub(crate) async fn send(&self, number: i32) -> PartitionProduceResponse {
         let mut batch = BatchBuilder::new(Codec::None).producer(self.producer, 0, number * RECORDS);
         for record in 0..RECORDS {
             batch.push(self.now, None, Some(format!("{number}.{record}").as_bytes()), &[]);
@@ -52,7 +52,7 @@ impl Repeater {
     }
 
     /// Batches 0 to 6 are there; the producer is not sure of any.
-    async fn repeat(&self, when: &str) {
+    pub(crate) async fn repeat(&self, when: &str) {
         for number in 0..7 {
             let answer = self.send(number).await;
             let outcome = (answer.error_code, answer.base_offset);
