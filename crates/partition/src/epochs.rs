@@ -34,6 +34,12 @@ impl Epochs {
         self.0.drain(..kept);
     }
 
+    /// The epoch that `offset` belongs to; -1 below every known one.
+    pub(crate) fn at(&self, offset: Offset) -> LeaderEpoch {
+        let after = self.0.partition_point(|start| start.offset <= offset);
+        after.checked_sub(1).map_or(LeaderEpoch(-1), |index| self.0[index].epoch)
+    }
+
     /// Where `epoch` ends; `None` for one above every known one. The epoch in force ends at the log's end, also while it has no batch.
     pub(crate) fn end_of(&self, epoch: LeaderEpoch, in_force: LeaderEpoch, log_end: Offset) -> Option<EpochEnd> {
         if in_force < epoch {
@@ -68,6 +74,7 @@ mod tests {
         assert_eq!([end(2), end(3), end(5), end(8)], [Some((2, 100)), Some((2, 100)), Some((5, 200)), Some((5, 200))]);
         assert_eq!([end(9), end(11), end(12), end(13)], [Some((9, 300)), Some((9, 300)), Some((12, 300)), None]);
         assert_eq!(end(1), Some((1, 0)));
+        assert_eq!([-1, 0, 99, 100, 250].map(|offset| epochs.at(Offset(offset)).0), [-1, 2, 2, 5, 9]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures::future::join_all;
 use metadata_api::MetadataError;
-use records::Batch;
+use records::{Batch, BatchBuilder, Codec};
 use store::{ReadClass, StoreError};
 use types::{ObjectKey, Offset, SegmentRef, Timestamp};
 use wal::{EntryKind, ReadFrom};
@@ -133,6 +133,7 @@ impl Partition {
                 Step::Enough | Step::OutOfRange => false,
             };
             if !goes_on {
+                self.fill_gap(&mut answer)?;
                 return Ok(answer.finish(self.readable_offsets()?));
             }
         }
@@ -251,6 +252,28 @@ impl Partition {
         }
         answer.next = published_end;
         Ok(true)
+    }
+
+    /// The offsets that were asked for lie in a gap that nothing follows yet, as an unclean election leaves it at the log's end. Batches
+    /// without records, as compaction leaves them in Kafka, take the reader over it: who reads up to the end would never get there.
+    fn fill_gap(&self, answer: &mut Answer) -> Result<(), ReadError> {
+        let end = answer.next;
+        if !answer.batches.is_empty() || end <= answer.request.offset {
+            return Ok(());
+        }
+        answer.next = answer.request.offset;
+        // Of the epoch that the gap belongs to: of an older one, the reader would be told that its position was truncated.
+        let leader_epoch = self.readable()?.epochs.at(answer.next);
+        while answer.next < end {
+            let span = i32::try_from(end.0 - answer.next.0).unwrap_or(i32::MAX);
+            let mut empty = BatchBuilder::new(Codec::None).base_offset(answer.next).leader_epoch(leader_epoch);
+            empty.skip_offsets(span);
+            let next = Offset(answer.next.0 + i64::from(span));
+            if !answer.add(empty.build(), next) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// What was read before the failure is answered. An object that is gone was replaced or retired since the list was made: a fresh

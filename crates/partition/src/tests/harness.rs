@@ -445,6 +445,13 @@ impl FakeMetadata {
         self.state.lock().insert(partition, known);
     }
 
+    /// Published up to `from`, and then, by an unclean election that began `epoch`, a gap to `to`.
+    pub(super) fn leave_gap(&self, partition: TopicPartition, from: i64, to: i64, epoch: i32) {
+        let epochs = vec![EpochStart { epoch: LeaderEpoch(epoch), offset: Offset(from) }];
+        let known = Known { log_start: Offset(from), next_offset: Offset(to), epochs, ..Known::default() };
+        self.state.lock().insert(partition, known);
+    }
+
     pub(super) fn forget_topic(&self) {
         self.image.send_modify(|image| Arc::make_mut(image).remove_topic(id(0).topic));
     }

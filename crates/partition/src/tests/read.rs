@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use records::BatchHeader;
 use store::faults::Fault;
 use store::{ObjectStore, Operation, ReadClass};
 use types::Durability::{Object, Wal};
@@ -133,6 +134,28 @@ async fn t19_an_offset_in_a_gap_returns_the_next_batch() {
         let read = partition.read(ReadRequest { max_bytes: 1, ..from_offset(offset) }).await.unwrap();
         assert_eq!(records_in(&read.batches).first().map(|record| record.0), Some(expected), "offset {offset}");
     }
+}
+
+#[tokio::test]
+async fn t19_a_gap_that_nothing_follows_is_read_as_batches_without_records() {
+    let bench = Bench::new();
+    let end = 5 + (1_i64 << 32);
+    bench.metadata.leave_gap(id(0), 5, end, 7);
+    let partition = bench.open(0, Wal);
+    let mut next = 5;
+    for expected in [i64::from(i32::MAX), 2 * i64::from(i32::MAX), 1 << 32] {
+        let read = partition.read(ReadRequest { max_bytes: 1, ..from_offset(next) }).await.unwrap();
+        let header = BatchHeader::parse(&read.batches[0]).unwrap();
+        assert_eq!((read.batches.len(), header.records, header.leader_epoch), (1, 0, LeaderEpoch(7)));
+        assert_eq!((header.base_offset.0, header.next_offset().0), (next, 5 + expected));
+        assert_eq!(read.next_offset, header.next_offset());
+        next = read.next_offset.0;
+    }
+    assert_eq!(partition.read(from_offset(5)).await.unwrap().batches.len(), 3, "as many as fit");
+    assert_eq!(partition.read(from_offset(end)).await.unwrap().batches.len(), 0);
+    append(&partition, &batch_of(&["z"]), Acks::All).unwrap().ticket.await.unwrap();
+    let read = partition.read(from_offset(5)).await.unwrap();
+    assert_eq!(records_in(&read.batches), [(end, "z".to_owned())], "and what follows it in its place");
 }
 
 #[tokio::test(start_paused = true)]
