@@ -12,7 +12,7 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run minio check test crash stores clients compat suites kafka-tools differential terraform fuzz perf
+.PHONY: help setup build run minio check test crash outage stores clients compat suites kafka-tools differential terraform fuzz perf
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,8 @@ crash: setup ## kill -9 a broker under load ROUNDS times (200) and compare what 
 
 stores: build ## the same tests on S3 stores of different make; STORES="minio …" for some, ROUNDS=n of kill -9 (5), SAVE=1 keeps the report cards
 	@ROUNDS=$(or $(ROUNDS),5) tests/stores/run $(PROGRAM) $(STORES)
+outage: setup ## a bucket that throttles, loses answers, damages bodies and is away for MINUTES minutes (10), under load
+	@SILTSTONE_TEST_OUTAGE_SECONDS=$$((60 * $(or $(MINUTES),10))) $(CARGO) test --release --locked --test program store_faults:: -- --nocapture
 
 clients: build ## new and old clients write and read a file of 100,000 lines; CLIENTS="kcat …" for some
 	@tests/clients/run $(PROGRAM) $(CLIENTS)

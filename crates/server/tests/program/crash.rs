@@ -14,11 +14,11 @@ use bytes::Bytes;
 use client::{Acks, Client, ClientOptions, Consumer, ConsumerOptions, NewTopic, OffsetSpec, Producer, ProducerOptions, ProducerRecord};
 use runtime::Random;
 
-const PARTITIONS: i32 = 4;
+pub(crate) const PARTITIONS: i32 = 4;
 /// Rounds in the test run; `make crash` does more.
 const ROUNDS: u64 = 4;
 /// Small, so that a few seconds go through every step from append to trim many times.
-const SETTINGS: &[(&str, &str)] = &[
+pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("wal.generation.bytes", "1MiB"),
     ("wal.generation.ms", "300"),
     ("upload.bytes", "256KiB"),
@@ -28,13 +28,20 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 /// Records between two looks at the clock, and the pause after them: about 10,000 records a second.
 const BURST: u64 = 50;
-const PAUSE: Duration = Duration::from_millis(5);
+const PACE: Pace = Pace { pause: Duration::from_millis(5), delivery_timeout: Duration::from_secs(120) };
+
+/// How a producer goes about it.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) pause: Duration,
+    pub(crate) delivery_timeout: Duration,
+}
 
 /// What a producer knows of its records.
 #[derive(Default)]
-struct Sent {
+pub(crate) struct Sent {
     /// By number: where it was acknowledged, or nothing if its outcome is not known.
-    records: Vec<Option<(i32, i64)>>,
+    pub(crate) records: Vec<Option<(i32, i64)>>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,7 +70,7 @@ async fn every_acknowledged_record_survives_kill_9_at_its_offset_and_once() {
     }
     let stop = Arc::new(AtomicBool::new(false));
     let producers: Vec<_> = [("idempotent", true), ("plain", false), ("uploaded", true)]
-        .map(|(topic, idempotent)| (topic, idempotent, tokio::spawn(load(client.clone(), topic, idempotent, Arc::clone(&stop)))))
+        .map(|(topic, idempotent)| (topic, idempotent, tokio::spawn(load(client.clone(), topic, idempotent, PACE, Arc::clone(&stop)))))
         .into();
 
     for round in 1..=rounds {
@@ -89,18 +96,18 @@ async fn every_acknowledged_record_survives_kill_9_at_its_offset_and_once() {
     broker.kill().await;
 }
 
-fn variable(name: &str) -> Option<u64> {
+pub(crate) fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
-async fn connect(bootstrap: &str) -> Client {
+pub(crate) async fn connect(bootstrap: &str) -> Client {
     let options = ClientOptions { retry_timeout: Duration::from_secs(60), auto_create_topics: false, ..ClientOptions::default() };
     Client::connect(bootstrap, options).await.unwrap()
 }
 
 /// Writes numbered records until it is told to stop; one producer lives through all crashes.
-async fn load(client: Client, topic: &'static str, idempotent: bool, stop: Arc<AtomicBool>) -> Sent {
-    let options = ProducerOptions { acks: Acks::All, idempotent, delivery_timeout: Duration::from_secs(120), ..ProducerOptions::default() };
+pub(crate) async fn load(client: Client, topic: &'static str, idempotent: bool, pace: Pace, stop: Arc<AtomicBool>) -> Sent {
+    let options = ProducerOptions { acks: Acks::All, idempotent, delivery_timeout: pace.delivery_timeout, ..ProducerOptions::default() };
     let producer = Producer::start(client, options).await.unwrap();
     let mut deliveries = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -116,7 +123,7 @@ async fn load(client: Client, topic: &'static str, idempotent: bool, stop: Arc<A
             };
             deliveries.push(producer.send(record).await.unwrap());
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pace.pause).await;
     }
     producer.flush().await;
     let mut sent = Sent::default();
@@ -135,7 +142,7 @@ async fn load(client: Client, topic: &'static str, idempotent: bool, stop: Arc<A
 }
 
 /// Every partition from its first to its last record: the numbers, by offset.
-async fn read_all(client: &Client, topic: &str) -> HashMap<i32, Vec<u64>> {
+pub(crate) async fn read_all(client: &Client, topic: &str) -> HashMap<i32, Vec<u64>> {
     let starts: Vec<_> = (0..PARTITIONS).map(|partition| (partition, OffsetSpec::Earliest)).collect();
     let mut consumer = Consumer::assign(client.clone(), topic, &starts, ConsumerOptions::default()).await.unwrap();
     let ends = consumer.ends().await.unwrap();
@@ -154,7 +161,7 @@ async fn read_all(client: &Client, topic: &str) -> HashMap<i32, Vec<u64>> {
     log
 }
 
-fn compare(topic: &str, sent: &Sent, log: &HashMap<i32, Vec<u64>>, idempotent: bool) {
+pub(crate) fn compare(topic: &str, sent: &Sent, log: &HashMap<i32, Vec<u64>>, idempotent: bool) {
     for (number, acknowledged) in sent.records.iter().enumerate() {
         if let Some((partition, offset)) = acknowledged {
             let found = log[partition].get(*offset as usize);

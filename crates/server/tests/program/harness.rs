@@ -62,6 +62,16 @@ impl Broker {
         Self::ready(piped(&mut serve(ports, directory, settings))).await
     }
 
+    /// The same with these variables in its environment.
+    pub(crate) async fn try_start_in(
+        environment: &[(&str, &str)],
+        ports: Ports,
+        directory: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Output> {
+        Self::ready(piped(serve(ports, directory, settings).envs(environment.iter().copied()))).await
+    }
+
     /// Runs the command and waits until it says that the broker is ready.
     async fn ready(command: &mut Command) -> Result<Self, Output> {
         let mut child = command.spawn().expect("start the program");
@@ -140,7 +150,12 @@ fn piped(command: &mut Command) -> &mut Command {
 
 /// Runs the program to its end.
 pub(crate) async fn siltstone(arguments: &[&str]) -> Output {
-    let command = Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    siltstone_in(&[], arguments).await
+}
+
+/// The same with these variables in its environment.
+pub(crate) async fn siltstone_in(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let command = Command::new(PROGRAM).args(arguments).envs(environment.iter().copied()).stdin(Stdio::null()).kill_on_drop(true).output();
     timeout(PATIENCE, command).await.expect("the command ends in time").expect("run the program")
 }
 
