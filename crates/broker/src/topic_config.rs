@@ -88,7 +88,7 @@ pub struct TopicConfigKey {
 const INT: i64 = i32::MAX as i64;
 const LONG: i64 = i64::MAX;
 const KEPT: &str = "Kept and shown, without effect here.";
-const REWRITE: &str = "Kept and shown; steers the rewriting of segments once there is one.";
+const COMPACTION: &str = "Kept and shown; steers compaction once there is one.";
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> TopicConfigKey {
     TopicConfigKey { name, kind, default, doc }
@@ -111,7 +111,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigKey] = &[
         "Kept and shown; batches stay as producers compressed them.",
     ),
     key("compression.zstd.level", Kind::Int(-131_072, 22), "3", KEPT),
-    key("delete.retention.ms", Kind::Long(0, LONG), "86400000", REWRITE),
+    key("delete.retention.ms", Kind::Long(0, LONG), "86400000", COMPACTION),
     key(
         "durability",
         Kind::Durability,
@@ -126,13 +126,13 @@ pub const TOPIC_CONFIGS: &[TopicConfigKey] = &[
     key("leader.replication.throttled.replicas", Kind::Replicas, "", KEPT),
     key("local.retention.bytes", Kind::Long(-2, LONG), "-2", KEPT),
     key("local.retention.ms", Kind::Long(-2, LONG), "-2", KEPT),
-    key("max.compaction.lag.ms", Kind::Long(1, LONG), "9223372036854775807", REWRITE),
+    key("max.compaction.lag.ms", Kind::Long(1, LONG), "9223372036854775807", COMPACTION),
     key("max.message.bytes", Kind::Int(0, INT), "", "Largest record batch, in bytes."),
     key("message.timestamp.after.max.ms", Kind::Long(0, LONG), "", "How far ahead of the broker's clock a CreateTime timestamp may be."),
     key("message.timestamp.before.max.ms", Kind::Long(0, LONG), "", "How far behind the broker's clock a CreateTime timestamp may be."),
     key("message.timestamp.type", Kind::Word(&["CreateTime", "LogAppendTime"]), "", "Whose clock a record's timestamp is."),
-    key("min.cleanable.dirty.ratio", Kind::Double(0.0, 1.0), "0.5", REWRITE),
-    key("min.compaction.lag.ms", Kind::Long(0, LONG), "0", REWRITE),
+    key("min.cleanable.dirty.ratio", Kind::Double(0.0, 1.0), "0.5", COMPACTION),
+    key("min.compaction.lag.ms", Kind::Long(0, LONG), "0", COMPACTION),
     key("min.insync.replicas", Kind::Int(1, INT), "", "Shown; has no effect before durability=quorum exists."),
     key("preallocate", Kind::Boolean, "false", KEPT),
     key("remote.log.copy.disable", Kind::Boolean, "false", KEPT),
@@ -140,10 +140,20 @@ pub const TOPIC_CONFIGS: &[TopicConfigKey] = &[
     key("remote.storage.enable", Kind::Boolean, "false", "Kept and shown: every topic's log is in the store anyway."),
     key("retention.bytes", Kind::Long(i64::MIN, LONG), "", "How much of a partition is kept, -1 for all."),
     key("retention.ms", Kind::Long(-1, LONG), "", "How long records are kept, -1 for ever."),
-    key("segment.bytes", Kind::Int(1 << 20, INT), "1073741824", REWRITE),
+    key(
+        "segment.bytes",
+        Kind::Int(1 << 20, INT),
+        "1073741824",
+        "Small segments are merged until they reach this, or 64 MiB if it is more.",
+    ),
     key("segment.index.bytes", Kind::Int(4, INT), "10485760", KEPT),
-    key("segment.jitter.ms", Kind::Long(0, LONG), "0", REWRITE),
-    key("segment.ms", Kind::Long(1, LONG), "604800000", REWRITE),
+    key("segment.jitter.ms", Kind::Long(0, LONG), "0", KEPT),
+    key(
+        "segment.ms",
+        Kind::Long(1, LONG),
+        "604800000",
+        "What was appended within so long is merged into one segment afterwards, and with nothing older or newer; at least a minute.",
+    ),
     key("unclean.leader.election.enable", Kind::Boolean, "", "Whether a wal topic is given up when its broker stays away."),
 ];
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context, Result};
 use metadata_api::MetadataClient;
 use metadata_service::MetadataService;
-use offload::OffloadHandle;
+use offload::{OffloadHandle, RewriteHandle};
 use partition::Partitions;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
@@ -26,6 +26,8 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<StoreCounters>,
     pub(crate) ranges: RangeReader,
     pub(crate) disk_cache: Option<DiskCache>,
+    /// `None`: segments are not rewritten.
+    pub(crate) rewrites: Option<RewriteHandle>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -86,6 +88,9 @@ struct PartsCollector {
     read_requests: IntCounterVec,
     disk_cache_bytes: IntGauge,
     disk_cache_lost: IntCounterVec,
+    rewrites: IntCounterVec,
+    rewrite_bytes: IntCounterVec,
+    rewrite_segments: IntCounterVec,
 }
 
 impl PartsCollector {
@@ -148,12 +153,24 @@ impl PartsCollector {
                     ),
                     &["cause"],
                 )?,
+                rewrites: IntCounterVec::new(
+                    options("siltstone_rewrites_total", "Rewrites of small segments into one object, done or failed"),
+                    &["outcome"],
+                )?,
+                rewrite_bytes: IntCounterVec::new(
+                    options("siltstone_rewrite_bytes_total", "Bytes that rewriting read from and wrote to the store"),
+                    &["direction"],
+                )?,
+                rewrite_segments: IntCounterVec::new(
+                    options("siltstone_rewrite_segments_total", "Segments that rewriting replaced, and those that took their place"),
+                    &["side"],
+                )?,
             })
         };
         make().context("make metrics")
     }
 
-    fn families(&self) -> [&dyn Collector; 20] {
+    fn families(&self) -> [&dyn Collector; 23] {
         [
             &self.wal_bytes,
             &self.wal_generations,
@@ -175,6 +192,9 @@ impl PartsCollector {
             &self.read_requests,
             &self.disk_cache_bytes,
             &self.disk_cache_lost,
+            &self.rewrites,
+            &self.rewrite_bytes,
+            &self.rewrite_segments,
         ]
     }
 
@@ -197,6 +217,15 @@ impl PartsCollector {
             self.snapshot_age.with_label_values(&[] as &[&str]).set(age as f64 / 1000.0);
         }
         self.read_store(parts);
+        if let Some(rewrites) = &parts.rewrites {
+            let status = rewrites.status();
+            raise(&self.rewrites, &["done"], status.rewrites);
+            raise(&self.rewrites, &["failed"], status.failures);
+            raise(&self.rewrite_bytes, &["read"], status.read_bytes);
+            raise(&self.rewrite_bytes, &["written"], status.written_bytes);
+            raise(&self.rewrite_segments, &["replaced"], status.segments_replaced);
+            raise(&self.rewrite_segments, &["written"], status.segments_written);
+        }
     }
 
     fn read_topics(&self, parts: &Parts) {

@@ -14,7 +14,9 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, Flusher, TopicDefaults};
 use metadata_api::{Endpoint, HeartbeatRequest, MetadataClient, MetadataError, Registration};
-use offload::{LostDirectory, NoFailpoints, Offload, OffloadError, OffloadHandle};
+use offload::{
+    LostDirectory, NoFailpoints, NoRewriteFailpoints, Offload, OffloadError, OffloadHandle, RewriteDeps, RewriteOptions, Rewriter,
+};
 use partition::{Limits, Partitions};
 use records::TimestampType;
 use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
@@ -143,6 +145,7 @@ struct Running {
     registration: Registration,
     offload: OffloadHandle,
     offload_ended: JoinHandle<Result<(), OffloadError>>,
+    rewriting: Shutdown,
     broker: BrokerHandle,
     config: Config,
     revision_noted: tokio::time::Instant,
@@ -202,7 +205,7 @@ impl Running {
         let offload = Offload::new(
             offload::Deps {
                 wal: Arc::clone(&log),
-                store,
+                store: Arc::clone(&store),
                 metadata: Arc::clone(&metadata),
                 clock: Arc::clone(&clock),
                 random: Arc::clone(&random),
@@ -223,6 +226,20 @@ impl Running {
             },
         );
         let handle = offload.handle();
+        let rewriter = config.rewrite.map(|rewrite| {
+            let deps = RewriteDeps {
+                store,
+                ranges: ranges.clone(),
+                metadata: Arc::clone(&metadata),
+                clock: Arc::clone(&clock),
+                random: Arc::clone(&random),
+                failpoints: Arc::new(NoRewriteFailpoints),
+                broker: config.node_id,
+                wal: log.id(),
+            };
+            let options = RewriteOptions { bytes_per_second: rewrite.bytes_per_second, memory_bytes: config.memory.rewrite };
+            Rewriter::new(deps, &registration, &handle, options)
+        });
         let offload_ended = runtime::spawn("offload", offload.run(Shutdown::new()));
 
         let fill_of = Arc::clone(&wal);
@@ -252,8 +269,13 @@ impl Running {
             store: counters,
             ranges,
             disk_cache,
+            rewrites: rewriter.as_ref().map(Rewriter::handle),
             clock: Arc::clone(&clock),
         });
+        let rewriting = Shutdown::new();
+        if let Some(rewriter) = rewriter {
+            drop(runtime::spawn("rewrite", rewriter.run(rewriting.clone())));
+        }
         let whereabouts = Whereabouts { metadata: Arc::clone(&metadata), partitions, wal: Arc::clone(&wal), clock };
         assert!(sources.whereabouts.set(whereabouts).is_ok(), "a broker starts once");
         Ok(Self {
@@ -264,6 +286,7 @@ impl Running {
             registration,
             offload: handle,
             offload_ended,
+            rewriting,
             broker,
             config: config.clone(),
             revision_noted: tokio::time::Instant::now(),
@@ -324,6 +347,8 @@ impl Running {
 
     async fn stop(self, within: Duration) -> Result<()> {
         let until = tokio::time::Instant::now() + within;
+        // A rewrite that is dropped leaves an object that nothing refers to.
+        self.rewriting.trigger();
         self.broker.stop(within / 4).await;
         let left = until.saturating_duration_since(tokio::time::Instant::now());
         match self.offload.stop(left).await {

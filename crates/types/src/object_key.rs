@@ -18,7 +18,7 @@ use crate::{BrokerEpoch, BrokerId, Offset, TopicId, TopicPartition};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct ObjectNumber(pub u64);
 
-/// How the batches of a segment came into their object.
+/// How the batches of a segment came into their object; shown as one word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ObjectOrigin {
     /// A range of a broker's write-ahead log.
@@ -29,6 +29,17 @@ pub enum ObjectOrigin {
     Bulk,
     /// Made from segments for another reader.
     Derived,
+}
+
+impl fmt::Display for ObjectOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Range => "range",
+            Self::Rewrite => "rewrite",
+            Self::Bulk => "bulk",
+            Self::Derived => "derived",
+        })
+    }
 }
 
 /// Name of a segment object below the store's prefix.

@@ -67,7 +67,8 @@ async fn list(topic: &str, partition: Option<i32>, metadata: &Metadata, json: bo
         let rows = segments.iter().map(|(index, segment)| {
             json!({
                 "partition": index, "base": segment.base.0, "end": segment.end.0, "records": segment.records, "bytes": segment.bytes,
-                "object": segment.object.to_string(), "position": segment.position, "max_timestamp": segment.max_timestamp.0,
+                "object": segment.object.to_string(), "origin": segment.origin.to_string(), "position": segment.position,
+                "max_timestamp": segment.max_timestamp.0,
             })
         });
         return Ok(print_json(&rows.collect())?);
@@ -77,9 +78,9 @@ async fn list(topic: &str, partition: Option<i32>, metadata: &Metadata, json: bo
         .map(|(index, segment)| {
             let numbers = [i64::from(*index), segment.base.0, segment.end.0 - 1].map(|number| number.to_string());
             let sizes = [segment.records, segment.bytes].map(|number| number.to_string());
-            let texts = [show_time(segment.max_timestamp), segment.object.to_string()];
+            let texts = [show_time(segment.max_timestamp), segment.origin.to_string(), segment.object.to_string()];
             numbers.into_iter().chain(sizes).chain(texts).collect()
         })
         .collect();
-    Ok(print_table(&["PARTITION", "FIRST", "LAST", "RECORDS", "BYTES", "MAX TIMESTAMP", "OBJECT"], &rows)?)
+    Ok(print_table(&["PARTITION", "FIRST", "LAST", "RECORDS", "BYTES", "MAX TIMESTAMP", "ORIGIN", "OBJECT"], &rows)?)
 }

@@ -67,7 +67,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "memory.max.bytes",
         default: "512MiB",
         kind: Kind::Bytes { min: 32 << 20 },
-        doc: "One budget, shared out to memtables, ranges that wait for upload (which serve tail reads), the read cache and requests.",
+        doc: "One budget, shared out to memtables, ranges that wait for upload (which serve tail reads), the read cache, requests and rewriting.",
     },
     Key {
         name: "cache.disk.max.bytes",
@@ -129,6 +129,18 @@ pub(crate) const KEYS: &[Key] = &[
         default: "64MiB",
         kind: Kind::Bytes { min: 1 << 10 },
         doc: "Size of an upload while nobody waits, and the largest range.",
+    },
+    Key {
+        name: "rewrite.enable",
+        default: "true",
+        kind: Kind::Bool,
+        doc: "Merge small segments into large ones in the background, as the topic configs segment.bytes and segment.ms say.",
+    },
+    Key {
+        name: "rewrite.max.bytes.per.second",
+        default: "64MiB",
+        kind: Kind::Bytes { min: 1 << 20 },
+        doc: "What rewriting may read and write in a second, together.",
     },
     Key {
         name: "metadata.url",

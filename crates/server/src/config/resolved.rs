@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) shutdown_timeout: Duration,
     pub(crate) wal: WalConfig,
     pub(crate) upload: UploadConfig,
+    /// `None`: segments are not rewritten.
+    pub(crate) rewrite: Option<RewriteConfig>,
     pub(crate) metadata_listen: SocketAddr,
     pub(crate) metadata_max_segments: u64,
     pub(crate) metadata_snapshot_max_interval: Duration,
@@ -77,6 +79,16 @@ pub(crate) struct MemoryShares {
     pub(crate) read_cache: u64,
     /// Requests and answers under way.
     pub(crate) requests: u64,
+    /// Segments that are being merged.
+    pub(crate) rewrite: u64,
+}
+
+impl MemoryShares {
+    /// Without rewriting its share is the tail's.
+    fn of(memory: u64, rewrites: bool) -> Self {
+        let rewrite = if rewrites { memory / 8 } else { 0 };
+        Self { memtables: memory / 4, tail: memory * 3 / 8 - rewrite, read_cache: memory / 8, requests: memory / 4, rewrite }
+    }
 }
 
 /// The write-ahead log's sizes.
@@ -96,6 +108,12 @@ pub(crate) struct UploadConfig {
     pub(crate) bytes: u64,
     pub(crate) max_age: Duration,
     pub(crate) max_bytes: u64,
+}
+
+/// How segments are rewritten.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RewriteConfig {
+    pub(crate) bytes_per_second: u64,
 }
 
 /// What topics get that do not say.
@@ -180,6 +198,8 @@ impl Config {
         if upload.max_bytes < upload.bytes {
             return Err(raw.refuse("upload.max.bytes", format_args!("must be at least upload.bytes, which is {}", upload.bytes)));
         }
+        let rewrite =
+            bool_of(raw, "rewrite.enable").then(|| RewriteConfig { bytes_per_second: u64_of(raw, "rewrite.max.bytes.per.second") });
         let wal = WalConfig {
             generation_bytes: u64_of(raw, "wal.generation.bytes"),
             generation_age: millis(raw, "wal.generation.ms"),
@@ -203,11 +223,12 @@ impl Config {
             data_dir,
             store,
             durability,
-            memory: MemoryShares { memtables: memory / 4, tail: memory * 3 / 8, read_cache: memory / 8, requests: memory / 4 },
+            memory: MemoryShares::of(memory, rewrite.is_some()),
             cache_disk_bytes,
             shutdown_timeout: millis(raw, "shutdown.timeout.ms"),
             wal,
             upload,
+            rewrite,
             metadata_listen: address(raw, "metadata.listen")?,
             metadata_max_segments: u64_of(raw, "metadata.max.segments"),
             metadata_snapshot_max_interval: millis(raw, "metadata.snapshot.max.interval.ms"),
@@ -389,8 +410,11 @@ mod tests {
 
     #[test]
     fn the_shares_of_memory_are_the_whole() {
-        let shares = resolve(&[("memory.max.bytes", "512MiB")]).unwrap().memory;
-        assert_eq!(shares.memtables + shares.tail + shares.read_cache + shares.requests, 512 << 20);
+        for (enable, rewrite) in [("true", 64 << 20), ("false", 0)] {
+            let shares = resolve(&[("memory.max.bytes", "512MiB"), ("rewrite.enable", enable)]).unwrap().memory;
+            assert_eq!(shares.memtables + shares.tail + shares.read_cache + shares.requests + shares.rewrite, 512 << 20);
+            assert_eq!(shares.rewrite, rewrite);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod rebuild;
 mod records;
 mod reference;
 mod retries;
+mod rewriting;
 mod rollback;
 mod store_away;
 mod store_faults;
