@@ -274,7 +274,8 @@ proptest! {
                     let (Some(first), Some(last)) = (old.first(), old.last()) else { continue };
                     let request = world.next_replacement(number, &[(P0(), first.base.0, last.end.0)]);
                     let records = old.iter().flat_map(|segment| {
-                        objects[&segment.object].range(segment.base.0.max(log_start)..segment.end.0).map(|(offset, record)| (*offset, *record))
+                        let kept = objects[&segment.object].range(segment.base.0.max(log_start)..segment.end.0);
+                        kept.map(|(offset, record)| (*offset, *record))
                     });
                     let records = records.collect();
                     objects.insert(request.object.key, records);

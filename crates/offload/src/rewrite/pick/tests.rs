@@ -153,7 +153,10 @@ proptest! {
     /// Sizes from all tiers in any order, repeated for long, with pauses.
     #[test]
     fn t26_segments_are_bounded_whatever_the_arrivals(
-        pattern in prop::collection::vec((prop_oneof![Just(70_u64), 61..20_000_u64, 10_000..2_000_000_u64, MIB..70 * MIB], 1..300_u64), 1..6),
+        pattern in prop::collection::vec(
+            (prop_oneof![Just(70_u64), 61..20_000_u64, 10_000..2_000_000_u64, MIB..70 * MIB], 1..300_u64),
+            1..6,
+        ),
         pause in prop_oneof![Just(0_i64), 1..HOUR],
         rounds in 1..60_usize,
     ) {
