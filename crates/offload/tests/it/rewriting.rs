@@ -218,7 +218,7 @@ async fn damage_is_left_as_it_is_and_told() {
     let topic = world.create("orders", 1).await;
     let life = world.start(KillAt(None), options()).await;
     // The first reads are damaged.
-    world.store.script(Operation::GetRange, [Fault::Damage; 6]);
+    world.store.script(Operation::GetRange, [Fault::Damage; 2]);
     world.publish_segments(&life, 30, 9_000).await;
     until("the failure", || life.rewrites.status().failing.is_some()).await;
     let (_, segments) = world.segments(TopicPartition::new(topic, 0)).await;
