@@ -130,6 +130,7 @@ fn what_is_missing_is_told() {
 }
 
 /// The published end, (base, end) of the segments, (epoch, offset) of the epochs.
+/// The published end, segments as (base, end), and leader epochs as (epoch, offset).
 type Laid = (i64, Vec<(i64, i64)>, Vec<(i32, i64)>);
 
 /// Segments of a partition as (first leader epoch, base, end, certain), laid above offset 0.
