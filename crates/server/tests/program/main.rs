@@ -1,12 +1,14 @@
 //! The `siltstone` program from outside: what a person at a terminal sees, what a crash leaves, and what the sources must hold to.
 #![allow(clippy::unwrap_used)] // as in unit tests: a failure is a failure
 
+mod bucket;
 mod cli;
 mod configs;
 mod connections;
 mod costs;
 mod crash;
 mod durability;
+mod deploy;
 mod faults;
 mod groups;
 mod harness;
