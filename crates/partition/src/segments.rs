@@ -8,7 +8,7 @@ use bytes::Bytes;
 use metadata_api::{MetadataClient, SegmentPage};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use records::{Batch, batches};
+use records::{Batch, batches, verify_crc};
 use segment::Index;
 use store::{RangeRead, RangeReader, RangeRequest, ReadClass};
 use tokio::sync::Semaphore;
@@ -26,6 +26,8 @@ const READ_AHEAD_BYTES: u64 = 4 << 20;
 const LINGERING_READS: usize = 64;
 /// No single fetch is larger, whatever a consumer asks for.
 const MAX_FETCH_BYTES: usize = 8 << 20;
+/// How often bytes that turn out to be damaged are fetched before the reader is told.
+const FETCHES_OF_DAMAGE: u32 = 3;
 /// An index has 32 bytes for 256 KiB of batches at most: no index of a segment that exists comes near this.
 const MAX_INDEX_BYTES: u32 = 16 << 20;
 
@@ -153,13 +155,13 @@ impl Segments {
             Some(cached) => cached.index.range_for(offset, room.min(MAX_FETCH_BYTES) as u64),
         };
         let at_end = range.end == data.end;
-        let read = self.fetch(partition, segment.object, data, range, class).await?;
-        let (batches, last) = batches_from(read.bytes, offset).map_err(|error| damaged(error.to_string()))?;
+        let sound = |bytes| sound_batches(bytes, offset, segment.base..segment.end).map_err(&damaged);
+        let ((batches, last), cached) = self.fetch_sound(partition, segment.object, data, range, class, sound).await?;
         if batches.is_empty() && !at_end {
             return Err(damaged(format!("the index leads from offset {offset} to no batch")));
         }
         let next = if at_end { segment.end } else { last };
-        Ok(SegmentRead { batches, next: Next { offset: next, is_segment_end: at_end }, cached: read.cached })
+        Ok(SegmentRead { batches, next: Next { offset: next, is_segment_end: at_end }, cached })
     }
 
     async fn index(&self, partition: TopicPartition, segment: &SegmentRef, class: ReadClass) -> Result<Arc<CachedIndex>, ReadError> {
@@ -173,11 +175,39 @@ impl Segments {
             return Err(damaged(format!("{} bytes, at most {MAX_INDEX_BYTES} are possible", segment.index_bytes)));
         }
         let extent = segment::index_range(segment);
-        let read = self.fetch(partition, segment.object, extent.clone(), extent, class).await?;
-        let index = Index::parse(&read.bytes, segment).map_err(|error| damaged(error.to_string()))?;
+        let sound = |bytes: Bytes| Index::parse(&bytes, segment).map_err(|error| damaged(error.to_string()));
+        let (index, _) = self.fetch_sound(partition, segment.object, extent.clone(), extent, class, sound).await?;
         let index = Arc::new(CachedIndex { index, bytes: u64::from(segment.index_bytes) });
         self.indexes.insert(place, Arc::clone(&index));
         Ok(index)
+    }
+
+    /// What `sound` makes of an object's bytes, and how many of them came from the read cache. Bytes that are damaged are asked for
+    /// again: it may have been the way from the store, and what is kept of them would be wrong for every reader.
+    async fn fetch_sound<T>(
+        &self,
+        partition: TopicPartition,
+        object: ObjectKey,
+        extent: Range<u64>,
+        range: Range<u64>,
+        class: ReadClass,
+        sound: impl Fn(Bytes) -> Result<T, ReadError>,
+    ) -> Result<(T, u64), ReadError> {
+        let mut attempt = 1;
+        loop {
+            let read = self.fetch(partition, object, extent.clone(), range.clone(), class).await?;
+            match sound(read.bytes) {
+                Ok(sound) => return Ok((sound, read.cached)),
+                Err(error) => {
+                    self.ranges.forget(&object.to_string(), &extent, &range);
+                    if attempt == FETCHES_OF_DAMAGE {
+                        return Err(error);
+                    }
+                    tracing::warn!("{error}; asking the store again");
+                    attempt += 1;
+                }
+            }
+        }
     }
 
     /// Bytes of an object, through the read cache. A reader gives up sooner than a slow store answers, and must not begin anew each
@@ -229,15 +259,21 @@ impl Segments {
         Ok(blocks.get(first).map(|block| block.offset))
     }
 }
-
-/// The batches that end above `offset`, and the end of the last batch there was.
-fn batches_from(bytes: Bytes, offset: Offset) -> Result<(Vec<Batch>, Offset), records::DamagedBatch> {
+/// The batches that end above `offset`, and the end of the last batch there was. Each is held to its checksum, and, since that does not
+/// cover the base offset, to the order of batches within `segment`.
+fn sound_batches(bytes: Bytes, offset: Offset, segment: Range<Offset>) -> Result<(Vec<Batch>, Offset), String> {
     let mut found = Vec::new();
-    let mut last = offset;
+    let (mut last, mut end) = (offset, segment.start);
     for batch in batches(bytes) {
-        let batch = batch?;
+        let batch = batch.map_err(|error| error.to_string())?;
+        let base = batch.header.base_offset;
         last = batch.header.next_offset();
+        if base < end || segment.end < last {
+            return Err(format!("a batch from offset {base} to {last}, behind offset {end} of a segment that ends at {}", segment.end));
+        }
+        end = last;
         if offset < last {
+            verify_crc(&batch.bytes).map_err(|error| format!("batch at offset {base}: {error}"))?;
             found.push(batch);
         }
     }

@@ -120,6 +120,15 @@ impl BlockCache {
         self.blocks.insert(id, Block { bytes, last_use: self.uses, share });
     }
 
+    /// Drops the block, if it is there.
+    pub(crate) fn remove(&mut self, id: &BlockId) {
+        if let Some(dropped) = self.blocks.remove(id) {
+            let order = &mut self.shares[dropped.share as usize];
+            order.by_use.remove(&dropped.last_use);
+            order.held -= dropped.bytes.len() as u64;
+        }
+    }
+
     fn drop_oldest(&mut self, share: Share) {
         let order = &mut self.shares[share as usize];
         let (_, oldest) = order.by_use.pop_first().expect("a cache that holds bytes holds blocks");
@@ -149,6 +158,19 @@ mod tests {
 
     fn kept(cache: &BlockCache, numbers: Range<u64>) -> Vec<u64> {
         numbers.filter(|number| cache.contains(&id(*number))).collect()
+    }
+
+    #[test]
+    fn a_removed_block_gives_its_room_back() {
+        let mut cache = BlockCache::new(30);
+        for number in 0..3 {
+            cache.insert(id(number), block(10), Share::History);
+        }
+        cache.remove(&id(1));
+        cache.remove(&id(1));
+        assert_eq!((kept(&cache, 0..4), cache.held()), (vec![0, 2], 20));
+        cache.insert(id(3), block(10), Share::Tail);
+        assert_eq!((kept(&cache, 0..4), cache.held()), (vec![0, 2, 3], 30));
     }
 
     #[test]

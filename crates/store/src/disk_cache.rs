@@ -174,6 +174,11 @@ impl DiskCache {
         None
     }
 
+    /// The block is not used any more, if it is there.
+    pub(crate) fn remove(&self, id: &BlockId) {
+        self.0.state.lock().blocks.remove(id);
+    }
+
     /// Writes the block in the background, if not too many wait for that.
     pub(crate) fn put(&self, id: &BlockId, block: &Bytes, share: Share) {
         let Ok(waiting) = self.0.waiting.clone().try_acquire_owned() else {

@@ -221,6 +221,16 @@ impl RangeReader {
         Ok(RangeRead { bytes: gather(parts.into_iter().map(|part| part.bytes).collect()), cached: memory + disk })
     }
 
+    /// What is kept of a range turned out to be damaged: the next read asks the store again.
+    pub fn forget(&self, key: &str, extent: &Range<u64>, range: &Range<u64>) {
+        for block in self.0.blocks(&key.into(), extent, range) {
+            self.0.state.lock().cache.remove(&block);
+            if let Some(disk) = &self.0.disk {
+                disk.remove(&block);
+            }
+        }
+    }
+
     /// As of now.
     pub fn counts(&self, class: ReadClass) -> ReadCounts {
         let (counters, gets) = (&self.0.counters[class as usize], self.0.gets.counters(class));
