@@ -42,7 +42,12 @@ async fn a_broker_on_a_bucket_keeps_everything_there() {
 
     let directory = tempfile::tempdir().unwrap();
     let address = server.endpoint();
-    let settings = [("store.url", url), ("store.s3.endpoint", address.as_str()), ("log.segment.delete.delay.ms", "100")];
+    let settings = [
+        ("store.url", url),
+        ("store.s3.endpoint", address.as_str()),
+        ("log.segment.delete.delay.ms", "100"),
+        ("metadata.snapshot.min.interval.ms", "100"),
+    ];
     let broker = Broker::try_start_in(&CREDENTIALS, Ports::default(), directory.path(), &settings).await.unwrap();
     let (bootstrap, metadata) = (broker.bootstrap.clone(), broker.metadata.clone());
     let lines: String = (0..50_000).map(|number| format!("line {number}\n")).collect();
