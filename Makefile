@@ -63,6 +63,7 @@ crash: setup ## kill -9 a broker under load ROUNDS times (200) and compare what 
 
 stores: build ## the same tests on S3 stores of different make; STORES="minio …" for some, ROUNDS=n of kill -9 (5), SAVE=1 keeps the report cards
 	@ROUNDS=$(or $(ROUNDS),5) tests/stores/run $(PROGRAM) $(STORES)
+
 outage: setup ## a bucket that throttles, loses answers, damages bodies and is away for MINUTES minutes (10), under load
 	@SILTSTONE_TEST_OUTAGE_SECONDS=$$((60 * $(or $(MINUTES),10))) $(CARGO) test --release --locked --test program store_faults:: -- --nocapture
 

@@ -1,8 +1,8 @@
 //! ListOffsets: the latest and earliest offset, the first at or after a timestamp, the one with the largest timestamp. Version 0 lists
 //! offsets before a timestamp.
 //!
-//! The whole log counts as local, so "earliest local" is the log start, and "latest tiered" and "earliest pending upload" do not exist: what
-//! Kafka answers without tiered storage.
+//! The whole log counts as local, so "earliest local" is the log start, and "latest tiered" and "earliest pending upload" do not exist:
+//! what Kafka answers without tiered storage.
 
 use std::collections::HashSet;
 
