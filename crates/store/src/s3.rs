@@ -16,6 +16,7 @@ mod probe;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
@@ -244,14 +245,16 @@ impl ObjectStore for S3Store {
     }
 
     async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
-        let mut answers = Vec::with_capacity(keys.len());
-        for page in keys.chunks(PAGE) {
+        // Each once: MinIO answers a key that is repeated in a request by one without a name.
+        let each: Vec<String> = keys.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        let mut answers = HashMap::with_capacity(each.len());
+        for page in each.chunks(PAGE) {
             match self.repeat(|| self.delete_page(page)).await {
-                Ok(page) => answers.extend(page),
-                Err(error) => answers.extend(page.iter().map(|_| Err(error.clone()))),
+                Ok(deleted) => answers.extend(page.iter().zip(deleted)),
+                Err(error) => answers.extend(page.iter().map(|key| (key, Err(error.clone())))),
             }
         }
-        answers
+        keys.iter().map(|key| answers[key].clone()).collect()
     }
 
     async fn date(&self) -> Result<Option<Timestamp>, StoreError> {
