@@ -192,7 +192,8 @@ pub fn encode_response(correlation_id: i32, version: i16, body: ResponseBody) ->
     gather.into_frame().map_err(|bytes| EncodeError::TooLarge { api_key, bytes })
 }
 
-fn encode_body(body: ResponseBody, version: i16, gather: &mut Gather) -> Result<(), String> {
+fn encode_body(body: ResponseBody, asked: i16, gather: &mut Gather) -> Result<(), String> {
+    let version = newer::known(body.api_key(), asked);
     match body {
         ResponseBody::Fetch(body) => body.encode(version, gather),
         ResponseBody::Produce(body) if version <= legacy::produce::LAST => legacy::produce::encode(&body, version, gather.head()),
@@ -206,11 +207,11 @@ fn encode_body(body: ResponseBody, version: i16, gather: &mut Gather) -> Result<
         ResponseBody::DescribeConfigs(body) if version <= legacy::describe_configs::LAST => {
             legacy::describe_configs::encode(&body, gather.head());
         }
-        ResponseBody::DescribeLogDirs(body) if newer::DESCRIBE_LOG_DIRS <= version => {
+        ResponseBody::DescribeLogDirs(body) if newer::DESCRIBE_LOG_DIRS <= asked => {
             newer::encode_describe_log_dirs(&body, gather.head())?;
         }
         ResponseBody::Produce(body) => encode_as(&body, version, gather.head())?,
-        ResponseBody::ListOffsets(body) => encode_as(&body, newer::known(ApiKey::ListOffsets, version), gather.head())?,
+        ResponseBody::ListOffsets(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::Metadata(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::FindCoordinator(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::ApiVersions(body) => encode_as(&body, version, gather.head())?,

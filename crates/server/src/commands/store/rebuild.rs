@@ -17,6 +17,7 @@ use store::ObjectStore;
 use tokio::task::JoinSet;
 use types::{ClusterId, ObjectKey, Timestamp};
 
+use crate::commands::services::must_be_there;
 use crate::commands::{print_json, print_line, show_time};
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -53,11 +54,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
     // Held to the end: a broker of this directory is stopped. A directory that is not there has none.
     let data_dir =
         if arguments.dry_run && !config.data_dir.is_dir() { None } else { Some(DataDir::open(&config.data_dir, config.node_id)?) };
-    if let Some(directory) = config.store.url.strip_prefix("file://")
-        && !Path::new(directory).is_dir()
-    {
-        bail!("there is no store in {directory}; name it with --store, or give the broker's --data-dir or --config");
-    }
+    must_be_there(&config.store)?;
     let store = store::open(&config.store.url, &config.store.s3_options(), Arc::clone(&clock), Arc::clone(&random)).await?;
     let journal = empty_journal(&directory).await?;
     let rebuild = Rebuild::begin(store.as_ref()).await.with_context(|| format!("rebuild from {}", config.store.url))?;
