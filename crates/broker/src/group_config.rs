@@ -9,11 +9,11 @@ use crate::broker_config::Running;
 use crate::topic_config::{EffectiveValue, Kind, Source, Synonym, check_kind};
 
 /// One config of a group.
-pub(crate) struct GroupConfigKey {
+pub struct GroupConfigKey {
     /// Kafka's name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The broker's key that gives it to groups which do not say.
-    pub(crate) broker_key: &'static str,
+    pub broker_key: &'static str,
     /// Without the bounds that the broker sets.
     pub(crate) kind: Kind,
     /// What it does, in one sentence.
@@ -28,7 +28,7 @@ const ASSIGNMENT_INTERVAL: &str = "consumer.assignment.interval.ms";
 const INT: i64 = i32::MAX as i64;
 
 /// Every config of a group, by name.
-pub(crate) const GROUP_CONFIGS: &[GroupConfigKey] = &[
+pub const GROUP_CONFIGS: &[GroupConfigKey] = &[
     GroupConfigKey {
         name: ASSIGNMENT_INTERVAL,
         broker_key: "group.consumer.assignment.interval.ms",

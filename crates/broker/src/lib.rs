@@ -51,6 +51,7 @@ mod metrics;
 pub use broker::{Broker, BrokerHandle, Deps, StartError};
 pub use broker_config::{BrokerConfigError, Configuration};
 pub use group::{AssignorName, MigrationPolicy, Options as GroupOptions};
+pub use group_config::{GROUP_CONFIGS, GroupConfigKey};
 pub use listener::{BindError, BoundListener};
 pub use options::{BrokerConfig, BrokerOptions, ListenerOptions};
 pub use partition::Flusher;

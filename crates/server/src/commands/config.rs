@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use broker::GROUP_CONFIGS;
 use broker::TopicDefaults;
 use broker::topic_config::{self, TOPIC_CONFIGS, TopicConfig, TopicConfigKey};
 use clap::{Args, Subcommand};
@@ -46,7 +47,7 @@ describe`. The defaults here are those of a broker that does not say otherwise; 
 
 ";
 
-/// The end of the page.
+/// What stands before the groups' rows.
 const PAGE_GROUPS: &str = "
 ## Groups
 
@@ -55,9 +56,6 @@ groups of the consumer protocol (KIP-848), take effect with each member's next h
 
 | key | what a group has that does not say | bounds |
 |---|---|---|
-| `consumer.assignment.interval.ms` | `group.consumer.assignment.interval.ms` | `group.consumer.min.assignment.interval.ms`, `…max…` |
-| `consumer.heartbeat.interval.ms` | `group.consumer.heartbeat.interval.ms` | `group.consumer.min.heartbeat.interval.ms`, `…max…` |
-| `consumer.session.timeout.ms` | `group.consumer.session.timeout.ms` | `group.consumer.min.session.timeout.ms`, `…max…` |
 ";
 
 #[derive(Subcommand)]
@@ -253,6 +251,10 @@ fn reference_page() -> String {
     page += PAGE_TOPICS;
     put_markdown_table(&mut page, &topic_configs());
     page += PAGE_GROUPS;
+    for key in GROUP_CONFIGS {
+        let least = key.broker_key.replacen("consumer.", "consumer.min.", 1);
+        page.push_str(&format!("| `{}` | `{}` | `{least}`, `…max…` |\n", key.name, key.broker_key));
+    }
     page
 }
 
