@@ -16,7 +16,8 @@ use super::clock::JournalClock;
 use super::feed::ImageFeed;
 use crate::journal::{Appended, Entry, Journal, MAX_ENTRY_BYTES, encode_entry};
 use crate::snapshot::TOPICS;
-use crate::state::decide::{Reply, decide};
+use crate::state::decide::decide;
+use crate::state::decision::Reply;
 use crate::state::{Answer, Command, Event, ImageChanges, Rules, State, encode_event};
 
 /// Commands that may wait; more wait with their callers.

@@ -7,7 +7,7 @@ use metadata_api::{AlterResourceConfigs, ConfigResource, MetadataError, Resource
 use types::{BrokerId, Revision};
 
 use super::State;
-use super::decide::Decision;
+use super::decision::Decision;
 use super::event::Event;
 use super::topics::check_configs;
 

@@ -4,66 +4,18 @@
 use metadata_api::{
     AdvanceLogStart, HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionState, RegisterBroker, Registration, SegmentPage,
 };
-use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, Offset, Revision, Timestamp, TopicPartition};
+use types::{BrokerEpoch, BrokerId, Lsn, ObjectKey, Offset, Timestamp, TopicPartition};
 
 use super::command::{Answer, Command, Rules};
+use super::decision::{Decision, Reply, existing, next_revision, unfenced};
 use super::event::{Elected, Event};
 use super::partition::Partition;
-use super::{Broker, State, configs, durability, publish, replace, retention, slots, topics};
+use super::{Broker, State, UNCLEAN_GAP, configs, durability, publish, replace, retention, slots, topics};
 
 /// Largest block of producer ids.
 const MAX_PRODUCER_IDS: u32 = 1_000_000;
 /// Most segments in one page.
 const MAX_PAGE: u32 = 10_000;
-/// Offsets left free by an unclean election: whatever the lost log assigned lies in them (rule R18).
-pub(crate) const UNCLEAN_GAP: i64 = 1 << 32;
-
-/// What a command comes to.
-pub(crate) struct Decision {
-    pub(crate) answer: Result<Reply, MetadataError>,
-    pub(crate) events: Vec<Event>,
-}
-
-/// An answer, or where it is found once the events are applied.
-pub(crate) enum Reply {
-    Ready(Answer),
-    RegistrationOf(BrokerId),
-    LastPublishOf(BrokerId),
-}
-
-impl Decision {
-    /// Nothing happens.
-    pub(super) fn answer(answer: Answer) -> Self {
-        Self { answer: Ok(Reply::Ready(answer)), events: Vec::new() }
-    }
-
-    /// Nothing happens, and why.
-    pub(super) fn refuse(err: MetadataError) -> Self {
-        Self { answer: Err(err), events: Vec::new() }
-    }
-
-    /// One thing happens.
-    pub(super) fn event(reply: Reply, event: Event) -> Self {
-        Self { answer: Ok(reply), events: vec![event] }
-    }
-
-    /// One thing happens, and its revision is the answer.
-    pub(super) fn revision_of(state: &State, event: Event) -> Self {
-        Self::event(Reply::Ready(Answer::Revision(next_revision(state))), event)
-    }
-}
-
-impl From<Result<Decision, MetadataError>> for Decision {
-    fn from(result: Result<Decision, MetadataError>) -> Self {
-        result.unwrap_or_else(Self::refuse)
-    }
-}
-
-/// The revision that the next event will have.
-pub(super) fn next_revision(state: &State) -> Revision {
-    Revision(state.revision.0 + 1)
-}
-
 /// Decides `command` at `now`, the journal's clock. Pure.
 pub(crate) fn decide(state: &State, rules: &Rules, command: &Command, now: Timestamp) -> Decision {
     let done = || Reply::Ready(Answer::Done);
@@ -104,25 +56,6 @@ pub(crate) fn decide(state: &State, rules: &Rules, command: &Command, now: Times
         Command::Deleted(keys) => Decision::event(done(), Event::ObjectsDeleted { keys: keys.clone() }),
         Command::SnapshotTaken(snapshot) => Decision::event(done(), Event::SnapshotTaken { snapshot: snapshot.clone() }),
     }
-}
-
-/// The broker, if `epoch` is the one in force and its session lives.
-pub(super) fn unfenced(state: &State, broker: BrokerId, epoch: BrokerEpoch) -> Result<&Broker, MetadataError> {
-    let found = state.brokers.get(&broker);
-    found.filter(|found| found.epoch == epoch && found.alive).ok_or_else(|| MetadataError::Fenced {
-        broker,
-        epoch,
-        current: found.map_or(BrokerEpoch(0), |found| found.epoch),
-    })
-}
-
-/// The partition, or why there is none.
-pub(super) fn existing(state: &State, partition: TopicPartition) -> Result<&Partition, MetadataError> {
-    let TopicPartition { topic, partition: index } = partition;
-    if !state.topics.contains_key(&topic) {
-        return Err(MetadataError::UnknownTopic { topic });
-    }
-    state.partition(partition).ok_or(MetadataError::UnknownPartition { topic, partition: index })
 }
 
 fn register(state: &State, request: &RegisterBroker, local: bool) -> Result<Decision, MetadataError> {
@@ -324,11 +257,4 @@ fn orphans(state: &State, rules: &Rules, keys: &[ObjectKey], now: Timestamp) -> 
         return Decision::answer(Answer::Done);
     }
     Decision::event(Reply::Ready(Answer::Done), Event::ObjectsDead { keys: dead, not_before: rules.not_before(now) })
-}
-
-impl Rules {
-    /// When something retired at `now` may be deleted.
-    pub(super) fn not_before(&self, now: Timestamp) -> Timestamp {
-        Timestamp(now.0.saturating_add(self.grace_ms))
-    }
 }

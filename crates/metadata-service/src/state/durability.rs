@@ -9,7 +9,7 @@ use metadata_api::{DurabilityChange, EnforceDurability, MetadataError};
 
 use super::State;
 use super::command::Answer;
-use super::decide::{Decision, unfenced};
+use super::decision::{Decision, unfenced};
 use super::event::{Event, PartitionDurability};
 
 /// A change that does not fit the state any more is left out: the leader asks for what the next image makes of it.

@@ -11,6 +11,7 @@ mod codec;
 mod command;
 mod configs;
 pub(crate) mod decide;
+pub(crate) mod decision;
 mod durability;
 mod event;
 mod image;
@@ -35,7 +36,6 @@ use types::{
 
 pub(crate) use codec::{decode_events, encode_event, object_key, parse};
 pub(crate) use command::{Answer, Command, Rules};
-pub(crate) use decide::UNCLEAN_GAP;
 pub(crate) use event::Event;
 #[cfg(test)]
 pub(crate) use event::{Accepted, Elected, NewPartition, PartitionDurability, Published, Replaced, RowsSaved, SegmentsReplaced};
@@ -49,6 +49,9 @@ pub(crate) use slots::{LastSave, Slot};
 
 /// Number of shards; part of the snapshot format.
 pub(crate) const SHARDS: usize = 1024;
+
+/// Offsets left free by an unclean election: whatever the lost log assigned lies in them (rule R18).
+pub(crate) const UNCLEAN_GAP: i64 = 1 << 32;
 
 /// A registered broker.
 #[derive(Clone, PartialEq, Debug)]

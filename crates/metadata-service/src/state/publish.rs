@@ -5,9 +5,9 @@ use prost::Message;
 use types::{EpochStart, LeaderEpoch, Lsn, Offset, PublishSequence, SegmentRef, Timestamp, WalId};
 
 use super::command::{Answer, Rules};
-use super::decide::{Decision, Reply, UNCLEAN_GAP, unfenced};
+use super::decision::{Decision, Reply, unfenced};
 use super::event::{Accepted, Event, Published};
-use super::{Partition, State};
+use super::{Partition, State, UNCLEAN_GAP};
 
 /// Most numbers that may be published above the object floor: as many uploads as a broker can have in flight, many times over.
 const MAX_ABOVE_FLOOR: usize = 65_536;

@@ -7,7 +7,7 @@ use metadata_api::{MetadataError, PartitionReplacement, ReplaceAnswer, ReplaceSe
 use types::{SegmentRef, Timestamp, TopicPartition, WalId};
 
 use super::command::{Answer, Rules};
-use super::decide::{Decision, Reply, next_revision, unfenced};
+use super::decision::{Decision, Reply, next_revision, unfenced};
 use super::event::{Event, Replaced, SegmentsReplaced};
 use super::publish::{MAX_OBJECT_BYTES, check_place};
 use super::{State, shard_of_object};

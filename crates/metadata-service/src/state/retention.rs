@@ -7,7 +7,7 @@
 use types::{SegmentRef, Timestamp};
 
 use super::command::{Answer, Rules};
-use super::decide::{Decision, Reply};
+use super::decision::{Decision, Reply};
 use super::event::Event;
 use super::{Partition, State, Topic};
 

@@ -9,7 +9,7 @@ use types::{BrokerEpoch, BrokerId, CoordinatorSlot, Revision, SaveSequence, Slot
 
 use super::State;
 use super::command::Answer;
-use super::decide::{Decision, Reply, next_revision, unfenced};
+use super::decision::{Decision, Reply, next_revision, unfenced};
 use super::event::{Event, RowsSaved};
 use super::rows::{RowBytes, Rows};
 

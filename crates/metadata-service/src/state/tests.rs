@@ -26,7 +26,8 @@ use types::{
     Timestamp, TopicId, TopicPartition, WalId,
 };
 
-use super::decide::{Reply, decide};
+use super::decide::decide;
+use super::decision::Reply;
 use super::{Answer, Command, Event, ImageChanges, Rules, SnapshotRef, State, decode_events, encode_event};
 
 const NOW: i64 = 1_700_000_000_000;

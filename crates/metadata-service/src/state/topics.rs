@@ -6,7 +6,7 @@ use metadata_api::{AlterTopicConfigs, CreatePartitions, CreateTopic, MetadataErr
 use types::{Durability, Timestamp, TopicId};
 
 use super::command::{Answer, Rules};
-use super::decide::{Decision, Reply, next_revision};
+use super::decision::{Decision, Reply, next_revision};
 use super::event::{Event, NewPartition};
 use super::{State, Topic, metric_name};
 

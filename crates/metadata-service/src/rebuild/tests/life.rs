@@ -11,7 +11,8 @@ use types::{
 
 use crate::rebuild::replay::{Mirrored, is_newer, replay};
 use crate::rebuild::{FoundObject, FoundSegment, Report};
-use crate::state::decide::{Reply, decide};
+use crate::state::decide::decide;
+use crate::state::decision::Reply;
 use crate::state::{Answer, Command, Event, Rules, SnapshotRef, State};
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
