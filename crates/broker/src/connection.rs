@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::gathered::Gathered;
+use crate::hurry::Hurry;
 use crate::memory_budget::{Charge, MemoryBudget};
 use crate::pipeline::Pipeline;
 use crate::session::Session;
@@ -81,19 +82,6 @@ pub(crate) trait Service: Send + Sync + 'static {
 
     /// Decodes a request and begins it.
     fn call(&self, session: &mut Session, frame: Bytes, hurry: Hurry) -> Begun;
-}
-
-/// Resolves when an answer that waits for more data should go out with what there is.
-#[derive(Clone)]
-pub(crate) struct Hurry(watch::Receiver<bool>);
-
-impl Hurry {
-    /// Waits until there is a reason to hurry: the peer is gone, the broker stops, or so many requests queue up behind this one that
-    /// the connection is no longer read, which would hide the peer's end.
-    pub(crate) async fn wait(&mut self) {
-        // The sender lives as long as the connection; without one there is nobody left to wait for.
-        let _ = self.0.wait_for(|hurry| *hurry).await;
-    }
 }
 
 /// Why a connection ended.
@@ -210,7 +198,7 @@ impl<R: AsyncRead + Unpin + Send, S: Service> Reading<'_, R, S> {
                 Ok(frame) => frame,
                 Err(ended) => return ended,
             };
-            let Begun { decoded_bytes, reply } = self.service.call(&mut self.session, frame, Hurry(self.hurry.subscribe()));
+            let Begun { decoded_bytes, reply } = self.service.call(&mut self.session, frame, Hurry::new(self.hurry.subscribe()));
             charge.grow(decoded_bytes).await;
             let owed = match reply {
                 Reply::Answer(answer) => Owed::Answer(answer),

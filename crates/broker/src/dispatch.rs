@@ -11,7 +11,7 @@ use protocol::{ApiKey, DecodeError, DecodedRequest, Request, ResponseBody};
 
 use crate::answer_room::{AnswerRoom, SMALL_ANSWER};
 use crate::broker::Broker;
-use crate::connection::{Answer, Begun, Hurry, Reply, Service};
+use crate::connection::{Answer, Begun, Reply, Service};
 use crate::handlers::produce::Produced;
 use crate::handlers::{
     alter_configs, alter_replica_log_dirs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_partitions,
@@ -20,6 +20,7 @@ use crate::handlers::{
     incremental_alter_configs, init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets, metadata,
     offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, reassignments, sync_group, update_features,
 };
+use crate::hurry::Hurry;
 use crate::memory_budget::Charge;
 use crate::session::{RequestContext, Session, Stage};
 use crate::throttle;

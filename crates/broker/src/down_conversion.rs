@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use types::Offset;
 
-use crate::connection::Hurry;
 use crate::fetch_wait::{self, Target, Wanted, turns};
+use crate::hurry::Hurry;
 use crate::memory_budget::{Charge, MemoryBudget};
 
 /// Large conversions at one time.

@@ -14,7 +14,7 @@ use runtime::Random;
 use tokio::time::Instant;
 use types::Offset;
 
-use crate::connection::Hurry;
+use crate::hurry::Hurry;
 use crate::memory_budget::{Charge, MemoryBudget};
 
 /// Partitions of one fetch that are read at the same time.

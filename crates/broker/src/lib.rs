@@ -17,6 +17,7 @@ mod listener;
 mod answer_room;
 mod connection;
 mod gathered;
+mod hurry;
 mod memory_budget;
 mod pipeline;
 mod session;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use protocol::{ApiKey, RequestHeader};
 
-use crate::connection::Hurry;
+use crate::hurry::Hurry;
 
 /// Whom a request is made for, as authorization and logs name it.
 #[derive(Clone, PartialEq, Eq, Debug)]
