@@ -124,7 +124,7 @@ async fn listings_are_in_key_order_and_complete(store: &dyn ObjectStore) {
     }
     assert!(all.iter().eq(&expected));
     assert_eq!(keys(store, "", None, 100).await, all);
-    for prefix in ["a", "a/", "a/b", "a/b/", "a/b/c", "a/b/c/", "b0/", "c", "a.", "."] {
+    for prefix in ["a", "a/", "a/b", "a/b/", "a/b/c", "a/b/c/", "b0/", "c", "a.", ".", "..", "a/.", "a//", "/", "b 0"] {
         let expected: Vec<_> = all.into_iter().filter(|key| key.starts_with(prefix)).collect();
         assert_eq!(keys(store, prefix, None, 100).await, expected, "{prefix}");
         for after in ["a", "a/b", "a/b/c", "a/b/zzz", "a0", "zzz", "a-b", "a/"] {

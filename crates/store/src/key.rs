@@ -23,6 +23,13 @@ pub(crate) fn is_key(key: &str) -> bool {
     key.len() <= MAX_KEY_BYTES && key.split('/').all(is_part)
 }
 
+/// Whether a key may begin with `prefix`. What a listing of another one finds is known without asking, and not every S3 may be asked:
+/// MinIO refuses prefixes with a part `.` or `..`, or with an empty one.
+pub(crate) fn is_prefix(prefix: &str) -> bool {
+    let (folders, name) = prefix.rsplit_once('/').map_or((None, prefix), |(folders, name)| (Some(folders), name));
+    prefix.len() <= MAX_KEY_BYTES && folders.is_none_or(|folders| folders.split('/').all(is_part)) && (name.is_empty() || is_part(name))
+}
+
 /// Refuses a range that ends before it begins, and answers whether there is anything to read.
 pub(crate) fn check_range(key: &str, range: &Range<u64>) -> Result<bool, StoreError> {
     if range.end < range.start {
@@ -50,6 +57,18 @@ mod tests {
         for key in ["", "/", "/a", "a/", "a//b", "..", "a/../b", ".staging/x", "a b", "ä", "a\\b", "a%2Fb", "a\0", &"x".repeat(256), &long]
         {
             assert!(!is_key(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_a_key_begins_with_is_a_prefix() {
+        for prefix in ["", "a", "a.", "a/", "a/b", "a/b..", "shared/80/1-"] {
+            assert!(is_prefix(prefix), "{prefix}");
+            assert!(is_key(&format!("{prefix}x")), "{prefix}");
+        }
+        for prefix in [".", "..", ".staging/", "/", "/a", "a/.", "a/..", "a/./", "a//", "a//b", "a b", "ä", &"x".repeat(256)] {
+            assert!(!is_prefix(prefix), "{prefix}");
+            assert!(!is_key(&format!("{prefix}x")), "{prefix}");
         }
     }
 }

@@ -225,6 +225,9 @@ impl ObjectStore for S3Store {
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<ObjectMeta>, StoreError> {
         let mut found: Vec<ObjectMeta> = Vec::new();
+        if !key::is_prefix(prefix) {
+            return Ok(found);
+        }
         let mut token = None;
         while found.len() < limit {
             let (page, next) = self.repeat(|| self.page(prefix, after, limit - found.len(), token.clone())).await?;

@@ -103,6 +103,15 @@ async fn what_an_answer_to_a_put_means_is_told_by_status_and_code() {
 }
 
 #[tokio::test]
+async fn a_prefix_that_no_key_begins_with_is_not_asked_for() {
+    let (fake, store) = store().await;
+    for prefix in [".", "a/..", "a//", "/"] {
+        assert_eq!(store.list(prefix, None, 10).await.unwrap(), []);
+        assert_eq!(fake.requests(), [""; 0], "{prefix}");
+    }
+}
+
+#[tokio::test]
 async fn a_read_that_meets_a_passing_failure_is_repeated() {
     let (fake, store) = store().await;
     put(&store, "a").await.unwrap();
