@@ -23,5 +23,5 @@ pub use contents::{ObjectContents, ObjectHeader, ProducerState, RefusedPublish, 
 pub use error::ObjectError;
 pub use index::{Index, IndexEntry};
 pub use summary::{INDEX_INTERVAL_BYTES, LayoutFault};
-pub use trailer::{TRAILER_BYTES, Trailer};
-pub use verify::{contents, verify};
+pub use trailer::{HEAD_BYTES, TRAILER_BYTES, Trailer, check_head};
+pub use verify::{SegmentVerifier, contents, verify};

@@ -8,7 +8,8 @@ use crate::wire::{Fields, PutFields};
 
 /// Length of the trailer, the last bytes of every object.
 pub const TRAILER_BYTES: usize = 96;
-pub(crate) const HEAD_BYTES: usize = 16;
+/// Length of the head, the first bytes of every object.
+pub const HEAD_BYTES: usize = 16;
 
 const HEAD_MAGIC: &[u8; 8] = b"SILTSEGM";
 const TRAILER_MAGIC: &[u8; 8] = b"MGESTLIS";
@@ -93,7 +94,11 @@ pub(crate) fn encode_head() -> [u8; HEAD_BYTES] {
     out.try_into().expect("the fields above are HEAD_BYTES long")
 }
 
-pub(crate) fn check_head(object: &[u8]) -> Result<(), ObjectError> {
+/// Checks the head at the beginning of `object`, of which the first [`HEAD_BYTES`] are enough.
+///
+/// # Errors
+/// If it is damaged or of a format version that this program does not know.
+pub fn check_head(object: &[u8]) -> Result<(), ObjectError> {
     const PART: &str = "head";
     let mut fields = Fields::new(PART, object);
     let covered = fields.bytes(HEAD_BYTES - 4)?;

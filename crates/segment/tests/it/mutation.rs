@@ -1,7 +1,8 @@
 //! Damaged and hostile bytes: always refused or harmless, never a panic, never memory out of proportion.
 
 use proptest::prelude::*;
-use segment::{Index, ObjectError, index_range, verify};
+use records::DamagedBatch;
+use segment::{HEAD_BYTES, Index, ObjectError, SegmentEntry, SegmentVerifier, data_range, index_range, verify};
 
 use super::*;
 
@@ -22,6 +23,50 @@ fn every_cut_of_an_object_is_noticed() {
     let object = joined(&sample());
     for length in 0..object.len() {
         assert!(verify(&object.slice(..length)).is_err(), "{length} bytes");
+    }
+}
+
+/// What the segments of `object` are found to be when their bytes come in pieces of `piece` bytes.
+fn verify_in_pieces(object: &Bytes, entries: &[SegmentEntry], piece: usize) -> Result<(), ObjectError> {
+    for entry in entries {
+        let mut verifier = SegmentVerifier::new(entry)?;
+        let bytes = object.slice(data_range(&entry.segment).start as usize..index_range(&entry.segment).end as usize);
+        for start in (0..bytes.len()).step_by(piece) {
+            verifier.push(bytes.slice(start..bytes.len().min(start + piece)))?;
+        }
+        verifier.finish()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_segment_in_pieces_of_any_size_is_judged_as_the_whole_one_is() {
+    let object = joined(&sample());
+    let contents = contents(&object);
+    let ends = contents.segments.iter().map(|entry| index_range(&entry.segment).end as usize).max().unwrap();
+    for piece in [1, 7, 16, 17, 61, 62, 100, 1000, object.len()] {
+        assert_eq!(verify_in_pieces(&object, &contents.segments, piece), Ok(()), "pieces of {piece}");
+        for position in HEAD_BYTES..ends {
+            let mut damaged = object.to_vec();
+            damaged[position] ^= 1 << (position % 8);
+            let damaged: Bytes = damaged.into();
+            let whole = verify(&damaged).map(drop);
+            assert!(whole.is_err(), "byte {position}");
+            assert_eq!(verify_in_pieces(&damaged, &contents.segments, piece), whole, "byte {position} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_ends_within_a_batch_is_noticed_where_it_ends() {
+    let object = joined(&sample());
+    let entry = &contents(&object).segments[0];
+    let data = object.slice(data_range(&entry.segment).start as usize..data_range(&entry.segment).end as usize);
+    for length in [1, 61, data.len() - 1] {
+        let mut verifier = SegmentVerifier::new(entry).unwrap();
+        verifier.push(data.slice(..length)).unwrap();
+        let result = verifier.finish();
+        assert!(matches!(result, Err(ObjectError::Batches { source: DamagedBatch::Truncated { .. }, .. })), "{length}: {result:?}");
     }
 }
 
