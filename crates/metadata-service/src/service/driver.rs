@@ -58,6 +58,8 @@ pub(crate) struct Status {
     /// The journal's clock.
     pub(crate) now: Timestamp,
     pub(crate) clock_trusted: bool,
+    /// The newest of any broker's.
+    pub(crate) newest_epoch: BrokerEpoch,
     /// Bytes appended since the newest snapshot.
     pub(crate) journal_bytes: u64,
     /// Garbage that may be deleted now.
@@ -263,6 +265,7 @@ impl Driver {
             revision: self.state.revision,
             now,
             clock_trusted,
+            newest_epoch: self.state.brokers.values().map(|broker| broker.epoch).max().unwrap_or_default(),
             journal_bytes: self.journal_bytes,
             deletable: if clock_trusted { self.state.deletable(now, deletable) } else { Vec::new() },
             garbage_waits_for_snapshot: self.state.garbage_waits_for_snapshot(now),

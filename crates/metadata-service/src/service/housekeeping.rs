@@ -9,7 +9,7 @@ use metadata_api::MetadataError;
 use runtime::{Clock, Random, Shutdown};
 use store::{GatedStore, ObjectStore, StoreError};
 use tokio::sync::{oneshot, watch};
-use types::{ObjectKey, Revision, Timestamp};
+use types::{BrokerEpoch, ObjectKey, Revision, Timestamp};
 
 use super::Options;
 use super::clock::SecondOpinion;
@@ -53,6 +53,8 @@ pub(crate) struct Housekeeping {
 pub(crate) struct Schedule {
     pub(crate) retention: Duration,
     pub(crate) orphans: Duration,
+    /// The newest broker epoch then.
+    pub(crate) orphans_before: BrokerEpoch,
     pub(crate) snapshot: Duration,
     pub(crate) opinion: Duration,
     /// Nothing is asked of the store before, after it refused something.
@@ -62,7 +64,15 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     pub(crate) fn starting_at(now: Duration) -> Self {
-        Self { retention: now, orphans: now, snapshot: now, opinion: Duration::ZERO, pause_until: now, pause: Duration::ZERO }
+        Self {
+            retention: now,
+            orphans: now,
+            orphans_before: BrokerEpoch::default(),
+            snapshot: now,
+            opinion: Duration::ZERO,
+            pause_until: now,
+            pause: Duration::ZERO,
+        }
     }
 }
 
@@ -143,13 +153,22 @@ impl Housekeeping {
             }
             self.schedule.snapshot = now;
         }
-        if status.clock_trusted && self.options.orphan_interval <= now.saturating_sub(self.schedule.orphans) {
+        if status.clock_trusted && self.wants_sweep(status, now) {
             if let Err(err) = self.sweep_orphans().await? {
                 return Ok(Err(err));
             }
             self.schedule.orphans = now;
+            self.schedule.orphans_before = status.newest_epoch;
         }
         Ok(Ok(()))
+    }
+
+    /// A broker that was killed leaves uploads that it did not publish. They are dead once it is back: an hour would be long, and a
+    /// broker that never runs for one would keep them for ever.
+    fn wants_sweep(&self, status: &Status, now: Duration) -> bool {
+        let since_last = now.saturating_sub(self.schedule.orphans);
+        let is_superseded = self.schedule.orphans_before < status.newest_epoch;
+        self.options.orphan_interval <= since_last || is_superseded && self.options.deletion_grace <= since_last
     }
 
     fn wants_snapshot(&self, status: &Status, now: Duration) -> bool {

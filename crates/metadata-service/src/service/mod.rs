@@ -60,7 +60,7 @@ pub struct Options {
     pub snapshot_interval: Duration,
     /// A snapshot is taken at most this often for garbage that waits for one.
     pub garbage_snapshot_interval: Duration,
-    /// How often the store is listed for objects that nothing references.
+    /// How often the store is listed for objects that nothing references; also once the grace has passed since a broker came back.
     pub orphan_interval: Duration,
     /// How often a second source of time is asked while the clock is not believed.
     pub opinion_interval: Duration,

@@ -179,14 +179,31 @@ async fn a_sweep_that_the_store_refused_is_repeated_soon() {
     let fenced = Broker::register(&service).await;
     machine.upload(fenced.key(1)).await;
     Broker::register(&service).await;
-    machine.store.script(Operation::Delete, []);
-    pass(Duration::from_secs(3590)).await;
     machine.store.set_outage(true);
     pass(MINUTE * 5).await;
     machine.store.set_outage(false);
     assert!(machine.has(fenced.key(1)).await);
     pass(MINUTE * 10).await;
     assert!(!machine.has(fenced.key(1)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t15_what_a_killed_broker_left_is_gone_once_it_is_back_and_the_grace_has_passed() {
+    let mut machine = machine();
+    machine.options.orphan_interval = Duration::from_secs(3600);
+    machine.options.deletion_grace = MINUTE;
+    for _ in 0..3 {
+        // Neither the broker nor the service with it ever runs for an hour.
+        let service = machine.start().await.unwrap();
+        let broker = Broker::register(&service).await;
+        let earlier = machine.keys("shared/").await;
+        machine.upload(broker.key(1)).await;
+        pass(Duration::from_secs(50)).await;
+        assert_eq!(machine.keys("shared/").await.len(), earlier.len() + 1);
+        pass(MINUTE * 3).await;
+        assert_eq!(machine.keys("shared/").await, [broker.key(1).to_string()]);
+        drop(service);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,6 +215,7 @@ async fn t10_a_server_that_was_deposed_deletes_nothing_by_its_stale_view() {
     machine.upload(fenced.key(1)).await;
     let mut sleeping = machine.options;
     sleeping.orphan_interval = Duration::from_secs(1 << 40);
+    sleeping.deletion_grace = Duration::from_secs(1 << 40);
     let successor = Machine { options: sleeping, ..machine.with_journal(machine.journal.clone()) };
     let leads = successor.start().await.unwrap();
     pass(MINUTE * 10).await;
