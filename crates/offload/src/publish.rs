@@ -211,7 +211,8 @@ impl Answered {
             match verdict {
                 PartitionVerdict::Accepted { .. } => {}
                 PartitionVerdict::Refused(PartitionRefusal::Gone) => {
-                    tracing::info!(%partition, %base, %end, "not published: the topic was deleted");
+                    // As asked for, and a line for every partition of the topic.
+                    tracing::debug!(%partition, %base, %end, "not published: the topic was deleted");
                 }
                 PartitionVerdict::Refused(PartitionRefusal::NotOwned { leader_epoch }) => {
                     tracing::warn!(%partition, %base, %end, %leader_epoch, "not published: the partition belongs to another log");
