@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use types::{BrokerEpoch, BrokerId, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
 
 use crate::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, EnforceDurability,
-    HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration,
-    ReplaceAnswer, ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated,
+    AdvanceLogStart, AlterClientQuotas, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic,
+    EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker,
+    Registration, ReplaceAnswer, ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated,
 };
 
 /// What may be asked of the metadata service. Every call has a deadline; after [`MetadataError::Unknown`] the caller asks again
@@ -47,6 +47,10 @@ pub trait MetadataClient: Send + Sync {
 
     /// Replaces the configs of brokers or of a group.
     async fn alter_resource_configs(&self, request: AlterResourceConfigs) -> Result<Revision, MetadataError>;
+
+    /// Sets and removes client quotas in one atomic step.
+    async fn alter_client_quotas(&self, request: AlterClientQuotas) -> Result<Revision, MetadataError>;
+
     /// Lets partitions' configured durability come into force, in one step for all of them. What cannot be is left as it is, and the
     /// image tells: a partition that is gone or led by another log, whose topic's configs have another revision by now, or that is not
     /// published up to the named end. A level that is in force already is no error, so the call may be repeated.

@@ -1,6 +1,6 @@
 //! The contract of [`MetadataClient`] as checks that every transport and every double must pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use types::{
 };
 
 use crate::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, ConfigResource, CreatePartitions, CreateTopic,
-    DurabilityChange, Endpoint, EnforceDurability, HeartbeatRequest, MAX_SAVE_BYTES, MetadataClient, MetadataError, PartitionPublish,
-    PartitionRefusal, PartitionReplacement, PartitionVerdict, ProducerDelta, PublishRequest, PublishedObject, RegisterBroker, Registration,
-    ReplaceSegments, ReplaceVerdict, RowPage, Run, SaveRows, SlotOwner, SlotRows, TakeSlot,
+    AdvanceLogStart, AlterClientQuotas, AlterResourceConfigs, AlterTopicConfigs, ClientQuotaAlteration, ClientQuotaEntity, ClusterImage,
+    ConfigResource, CreatePartitions, CreateTopic, DurabilityChange, Endpoint, EnforceDurability, HeartbeatRequest, MAX_SAVE_BYTES,
+    MetadataClient, MetadataError, PartitionPublish, PartitionRefusal, PartitionReplacement, PartitionVerdict, ProducerDelta,
+    PublishRequest, PublishedObject, QuotaEntityName, QuotaValue, RegisterBroker, Registration, ReplaceSegments, ReplaceVerdict, RowPage,
+    Run, SaveRows, SlotOwner, SlotRows, TakeSlot,
 };
 
 /// No check waits longer for anything.
@@ -36,6 +37,7 @@ pub async fn check(client: Arc<dyn MetadataClient>) {
     moves_log_starts(client, &registration, topic).await;
     changes_topics(client, &registration, topic).await;
     keeps_configs(client).await;
+    keeps_client_quotas(client).await;
     gives_out_producer_ids(client).await;
     coordinates(client, &registration).await;
     saves_once(client, &registration).await;
@@ -349,6 +351,35 @@ async fn keeps_configs(client: &dyn MetadataClient) {
         image(client, "that nothing is set any more", |image| set(image).is_none()).await;
         assert_eq!(alter(revision, configs("2")).await, conflict);
     }
+}
+
+async fn keeps_client_quotas(client: &dyn MetadataClient) {
+    let named = |name: &str| QuotaEntityName::Named(name.to_owned());
+    let value = |value: f64| QuotaValue::new(value).expect("above 0");
+    let entities = [
+        ClientQuotaEntity::ClientId(QuotaEntityName::Default),
+        ClientQuotaEntity::User(named("u")),
+        ClientQuotaEntity::UserClientId(QuotaEntityName::Default, named("c")),
+        ClientQuotaEntity::Ip(named("127.0.0.1")),
+    ];
+    let alter = async |set: &[(&str, f64)], removed: &[&str]| {
+        let alteration = |entity: &ClientQuotaEntity| ClientQuotaAlteration {
+            entity: entity.clone(),
+            set: set.iter().map(|(key, number)| ((*key).to_owned(), value(*number))).collect(),
+            removed: removed.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>(),
+        };
+        let request = AlterClientQuotas { alterations: entities.iter().map(alteration).collect() };
+        let revision = client.alter_client_quotas(request).await.expect("alters");
+        image(client, "the quotas", |image| revision <= image.revision).await
+    };
+    for _ in 0..2 {
+        let shown = alter(&[("a", 1.5), ("b", 2.0)], &["c"]).await;
+        let expected = BTreeMap::from([("a".to_owned(), value(1.5)), ("b".to_owned(), value(2.0))]);
+        assert_eq!(*shown.client_quotas, entities.clone().map(|entity| (entity, expected.clone())).into());
+    }
+    let shown = alter(&[("c", 3.0)], &["a", "b"]).await;
+    assert!(shown.client_quotas.values().all(|quotas| *quotas == BTreeMap::from([("c".to_owned(), value(3.0))])));
+    assert!(alter(&[], &["c"]).await.client_quotas.is_empty(), "an entity without quotas is gone");
 }
 
 async fn gives_out_producer_ids(client: &dyn MetadataClient) {

@@ -17,9 +17,10 @@ use types::{BrokerEpoch, BrokerId, Offset, ProducerId, Revision, Timestamp, Topi
 use crate::proto::metadata_client::MetadataClient as Stub;
 use crate::wire::{apply_delta, error_from_status, id_bytes};
 use crate::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, EnforceDurability,
-    HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionState, PublishAnswer, PublishRequest, RegisterBroker,
-    Registration, ReplaceAnswer, ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, proto,
+    AdvanceLogStart, AlterClientQuotas, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic,
+    EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionState, PublishAnswer, PublishRequest,
+    RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot,
+    TopicCreated, proto,
 };
 
 /// Largest message either side accepts: a publish of 75,000 partitions with their producers, or the image of a million partitions.
@@ -182,6 +183,10 @@ impl<T: Transport> MetadataClient for GrpcClient<T> {
     async fn alter_resource_configs(&self, request: AlterResourceConfigs) -> Result<Revision, MetadataError> {
         let call = self.write(self.stub.clone().alter_resource_configs(proto::AlterResourceConfigsRequest::from(&request))).await?;
         Ok(Revision(call.revision))
+    }
+
+    async fn alter_client_quotas(&self, request: AlterClientQuotas) -> Result<Revision, MetadataError> {
+        Ok(Revision(self.write(self.stub.clone().alter_client_quotas(proto::AlterClientQuotasRequest::from(&request))).await?.revision))
     }
 
     async fn enforce_durability(&self, request: EnforceDurability) -> Result<Revision, MetadataError> {

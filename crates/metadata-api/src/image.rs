@@ -8,7 +8,7 @@ use types::{
     BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Durability, LeaderEpoch, Revision, SlotEpoch, TopicId, TopicPartition, WalId,
 };
 
-use crate::{ConfigResource, ResourceConfigs};
+use crate::{ClientQuotaEntity, ConfigResource, EntityQuotas, ResourceConfigs};
 
 /// One advertised listener of a broker.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,6 +94,8 @@ pub struct ClusterImage {
     pub slots: BTreeMap<CoordinatorSlot, SlotOwner>,
     /// What is set on brokers and groups. The same pointer as long as nothing of it changes.
     pub configs: Arc<BTreeMap<ConfigResource, ResourceConfigs>>,
+    /// Client quotas that are set. The same pointer as long as none changes.
+    pub client_quotas: Arc<BTreeMap<ClientQuotaEntity, EntityQuotas>>,
 }
 
 impl ClusterImage {

@@ -8,6 +8,7 @@ mod error;
 mod grpc;
 mod image;
 mod publish;
+mod quotas;
 mod replace;
 mod requests;
 mod slots;
@@ -27,6 +28,7 @@ pub use image::{BrokerImage, ClusterImage, Endpoint, PartitionImage, SlotOwner, 
 pub use publish::{
     EpochHistory, PartitionPublish, PartitionRefusal, PartitionVerdict, ProducerDelta, PublishAnswer, PublishRequest, PublishedObject, Run,
 };
+pub use quotas::{AlterClientQuotas, ClientQuotaAlteration, ClientQuotaEntity, EntityQuotas, QuotaEntityName, QuotaValue};
 pub use replace::{PartitionReplacement, ReplaceAnswer, ReplaceSegments, ReplaceVerdict};
 pub use requests::{
     AdvanceLogStart, AlterTopicConfigs, CreatePartitions, CreateTopic, DurabilityChange, EnforceDurability, HeartbeatAnswer,

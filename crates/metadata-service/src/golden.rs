@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use metadata_api::{ConfigResource, Endpoint, PartitionRefusal, ProducerDelta, PublishedObject};
+use metadata_api::{
+    ClientQuotaEntity, ConfigResource, Endpoint, PartitionRefusal, ProducerDelta, PublishedObject, QuotaEntityName, QuotaValue,
+};
 use proptest::prelude::*;
 use runtime::ManualClock;
 use store::{MemoryStore, ObjectStore};
@@ -295,6 +297,41 @@ fn state_with_configs() -> State {
     state
 }
 
+/// The same for client quotas, after those.
+fn quota_events() -> Vec<Event> {
+    let named = |name: &str| QuotaEntityName::Named(name.to_owned());
+    let set = |entity, quotas: &[(&str, f64)]| {
+        let quotas = quotas.iter().map(|(key, value)| ((*key).to_owned(), QuotaValue::new(*value).unwrap())).collect();
+        (entity, quotas)
+    };
+    vec![
+        Event::ClientQuotasAltered {
+            altered: vec![
+                set(ClientQuotaEntity::ClientId(QuotaEntityName::Default), &[("producer_byte_rate", 1_048_576.0)]),
+                set(ClientQuotaEntity::ClientId(named("a")), &[("consumer_byte_rate", 1.0), ("request_percentage", 0.5)]),
+                set(ClientQuotaEntity::User(named("u")), &[("controller_mutation_rate", f64::MAX)]),
+                set(ClientQuotaEntity::UserClientId(QuotaEntityName::Default, named("a")), &[("producer_byte_rate", 2.0)]),
+                set(ClientQuotaEntity::UserClientId(named("u"), QuotaEntityName::Default), &[("producer_byte_rate", 3.0)]),
+                set(ClientQuotaEntity::Ip(named("127.0.0.1")), &[("connection_creation_rate", 10.0)]),
+            ],
+        },
+        Event::ClientQuotasAltered {
+            altered: vec![
+                set(ClientQuotaEntity::ClientId(named("a")), &[]),
+                set(ClientQuotaEntity::Ip(QuotaEntityName::Default), &[("connection_creation_rate", 100.0)]),
+            ],
+        },
+    ]
+}
+
+fn state_with_quotas() -> State {
+    let mut state = state_with_configs();
+    for event in quota_events() {
+        state.apply(&event, NOW);
+    }
+    state
+}
+
 /// Every shard of rows, an empty one as no bytes.
 fn rows(state: &State) -> Vec<u8> {
     state.slots.values().flat_map(|slot| slot.rows.shards()).flat_map(|shard| encode_rows(shard)).collect()
@@ -311,7 +348,7 @@ fn shards(state: &State) -> Vec<u8> {
 }
 
 /// Every kind of event, by the file that its bytes are in.
-fn event_files() -> [(&'static str, Vec<Event>); 6] {
+fn event_files() -> [(&'static str, Vec<Event>); 7] {
     [
         ("events.bin", events()),
         ("slot_events.bin", slot_events()),
@@ -319,6 +356,7 @@ fn event_files() -> [(&'static str, Vec<Event>); 6] {
         ("replace_events.bin", replace_events()),
         ("durability_events.bin", durability_events()),
         ("rebuilt_events.bin", rebuilt_events()),
+        ("quota_events.bin", quota_events()),
     ]
 }
 
@@ -326,7 +364,7 @@ fn event_files() -> [(&'static str, Vec<Event>); 6] {
 fn events_of_version_1_are_written_and_read_as_ever() {
     let kinds: std::collections::BTreeSet<_> =
         event_files().iter().flat_map(|(_, events)| events).map(|event| encoded(std::slice::from_ref(event))[0]).collect();
-    assert_eq!(kinds, (1..=24).collect(), "every kind is here");
+    assert_eq!(kinds, (1..=25).collect(), "every kind is here");
     for (name, events) in event_files() {
         let file = golden(name, &encoded(&events));
         assert_eq!(decode_events(file).unwrap(), events);
@@ -373,6 +411,13 @@ fn configs_in_a_snapshots_root_are_written_and_read_as_ever() {
     assert_eq!((&read.configs, read.configs.len()), (&state.configs, 3));
 }
 
+#[test]
+fn client_quotas_in_a_snapshots_root_are_written_and_read_as_ever() {
+    let state = state_with_quotas();
+    let read = decode_root(golden("quota_root.bin", &encode_root(&state))).unwrap();
+    assert_eq!((&read.client_quotas, read.client_quotas.len()), (&state.client_quotas, 6));
+}
+
 #[tokio::test]
 async fn a_manifest_of_any_version_is_written_and_read_as_ever() {
     let piece =
@@ -386,7 +431,7 @@ async fn a_manifest_of_any_version_is_written_and_read_as_ever() {
         shards: vec![proto::ShardPiece { shard: 1023, changed: 17, piece: Some(piece(300)) }],
     };
     let store = MemoryStore::new(Arc::new(ManualClock::new(NOW.0)));
-    for (name, version) in [("manifest.bin", 1), ("slot_manifest.bin", 2), ("config_manifest.bin", 3)] {
+    for (name, version) in [("manifest.bin", 1), ("slot_manifest.bin", 2), ("config_manifest.bin", 3), ("quota_manifest.bin", 4)] {
         let file = golden(name, &encode_manifest(&manifest, version));
         let key = format!("meta/manifest/{name}");
         store.put(&key, vec![file.clone()]).await.unwrap();
@@ -398,9 +443,9 @@ async fn a_manifest_of_any_version_is_written_and_read_as_ever() {
             assert!(snapshot::read_manifest(&store, &key).await.is_err(), "byte {at}");
         }
     }
-    store.put("meta/manifest/newer", vec![encode_manifest(&manifest, 4)]).await.unwrap();
+    store.put("meta/manifest/newer", vec![encode_manifest(&manifest, 5)]).await.unwrap();
     let newer = snapshot::read_manifest(&store, "meta/manifest/newer").await.unwrap_err().to_string();
-    assert!(newer.contains("format version 4, this program reads up to 3"), "{newer}");
+    assert!(newer.contains("format version 5, this program reads up to 4"), "{newer}");
 }
 
 #[test]
@@ -426,7 +471,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         noise in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let state = state_with_configs();
+        let state = state_with_quotas();
         let events = event_files().into_iter().map(|(_, events)| encoded(&events));
         for original in events.chain([encode_root(&state), shards(&state), rows(&state), noise]) {
             let mut bytes = original.clone();

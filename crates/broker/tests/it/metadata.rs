@@ -9,10 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata_api::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic, Endpoint,
-    EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PublishAnswer,
-    PublishRequest, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, ResourceConfigs, RowPage, SaveRows, SegmentPage,
-    SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
+    AdvanceLogStart, AlterClientQuotas, AlterResourceConfigs, AlterTopicConfigs, BrokerImage, ClusterImage, CreatePartitions, CreateTopic,
+    Endpoint, EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState,
+    PublishAnswer, PublishRequest, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, ResourceConfigs, RowPage, SaveRows,
+    SegmentPage, SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -314,6 +314,19 @@ impl MetadataClient for FakeMetadata {
             } else {
                 set(image, configs);
             }
+        }))
+    }
+
+    async fn alter_client_quotas(&self, request: AlterClientQuotas) -> Result<Revision, MetadataError> {
+        self.check()?;
+        Ok(self.change(|image| {
+            let held = Arc::make_mut(&mut image.client_quotas);
+            for alteration in request.alterations {
+                let quotas = held.entry(alteration.entity).or_default();
+                quotas.extend(alteration.set);
+                quotas.retain(|key, _| !alteration.removed.contains(key));
+            }
+            held.retain(|_, quotas| !quotas.is_empty());
         }))
     }
 

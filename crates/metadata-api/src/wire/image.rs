@@ -5,8 +5,9 @@ use std::sync::Arc;
 use types::{BrokerEpoch, BrokerId, CoordinatorSlot, LeaderEpoch, Revision};
 
 use super::{
-    WireError, cluster_id, configs_from_proto, configs_to_proto, durability, endpoints_from_proto, endpoints_to_proto, id_bytes,
-    resource_configs_from_proto, resource_configs_to_proto, topic_id, wal_id, wrong,
+    WireError, cluster_id, configs_from_proto, configs_to_proto, durability, endpoints_from_proto, endpoints_to_proto,
+    entity_quotas_from_proto, entity_quotas_to_proto, id_bytes, resource_configs_from_proto, resource_configs_to_proto, topic_id, wal_id,
+    wrong,
 };
 use crate::{BrokerImage, ClusterImage, PartitionImage, SlotOwner, TopicImage, proto};
 
@@ -92,6 +93,7 @@ pub fn whole_image(image: &ClusterImage) -> proto::ImageDelta {
         removed_topics: Vec::new(),
         configs: image.configs.iter().map(|(resource, set)| resource_configs_to_proto(resource, Some(set))).collect(),
         slots: image.slots.iter().map(|(slot, owner)| (*slot, *owner).into()).collect(),
+        client_quotas: image.client_quotas.iter().map(|(entity, quotas)| entity_quotas_to_proto(entity, quotas)).collect(),
     }
 }
 
@@ -103,6 +105,7 @@ pub fn apply_delta(image: &mut ClusterImage, delta: proto::ImageDelta) -> Result
     let removed = delta.removed_topics.iter().map(|id| topic_id(id)).collect::<Result<Vec<_>, _>>()?;
     let configs = delta.configs.into_iter().map(resource_configs_from_proto).collect::<Result<Vec<_>, _>>()?;
     let slots = delta.slots.into_iter().map(<(CoordinatorSlot, SlotOwner)>::try_from).collect::<Result<Vec<_>, _>>()?;
+    let client_quotas = delta.client_quotas.into_iter().map(entity_quotas_from_proto).collect::<Result<Vec<_>, _>>()?;
     if delta.reset {
         *image = ClusterImage::default();
     }
@@ -122,6 +125,14 @@ pub fn apply_delta(image: &mut ClusterImage, delta: proto::ImageDelta) -> Result
             Some(set) => held.insert(resource, set),
             None => held.remove(&resource),
         };
+    }
+    for (entity, quotas) in client_quotas {
+        let held = Arc::make_mut(&mut image.client_quotas);
+        if quotas.is_empty() {
+            held.remove(&entity);
+        } else {
+            held.insert(entity, quotas);
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod configs;
 mod error;
 mod image;
 mod publish;
+mod quotas;
 mod replace;
 mod requests;
 mod segment;
@@ -20,6 +21,7 @@ use crate::{Endpoint, proto};
 pub use configs::{resource_configs_from_proto, resource_configs_to_proto};
 pub use error::{error_from_status, status_from_error};
 pub use image::{apply_delta, whole_image};
+pub use quotas::{entity_quotas_from_proto, entity_quotas_to_proto};
 pub use segment::{segment_from_proto, segment_to_proto};
 pub use slots::row_with_value;
 

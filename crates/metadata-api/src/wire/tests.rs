@@ -15,11 +15,11 @@ use types::{
 
 use super::*;
 use crate::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, BrokerImage, ClusterImage, ConfigResource, CreatePartitions, CreateTopic,
-    DurabilityChange, EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionImage, PartitionPublish,
-    PartitionRefusal, PartitionReplacement, PartitionState, PartitionVerdict, ProducerDelta, PublishAnswer, PublishRequest,
-    PublishedObject, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, ReplaceVerdict, ResourceConfigs, RowPage, Run, SaveRows,
-    SegmentPage, SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
+    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, BrokerImage, ClientQuotaEntity, ClusterImage, ConfigResource,
+    CreatePartitions, CreateTopic, DurabilityChange, EnforceDurability, EntityQuotas, HeartbeatAnswer, HeartbeatRequest, MetadataError,
+    PartitionImage, PartitionPublish, PartitionRefusal, PartitionReplacement, PartitionState, PartitionVerdict, ProducerDelta,
+    PublishAnswer, PublishRequest, PublishedObject, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, ReplaceVerdict,
+    ResourceConfigs, RowPage, Run, SaveRows, SegmentPage, SlotOwner, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 
 fn through<M: Message + Default>(message: &M) -> M {
@@ -37,6 +37,10 @@ macro_rules! travels {
         assert_eq!(through(&<$message>::from(value.clone())).try_into(), Ok(value));
     }};
 }
+
+mod client_quotas;
+
+use client_quotas::{entities, named, quotas};
 
 /// A message that is good until it is changed is refused, for the reason that is named.
 fn refuses<M: Clone, T: TryFrom<M, Error = WireError> + std::fmt::Debug>(good: &M, what: &str, change: impl FnOnce(&mut M)) {
@@ -390,12 +394,14 @@ fn the_image_travels_whole_and_in_pieces() {
     image.slots.insert(slot(CoordinatorKind::Group, 0), owner(0));
     image.slots.insert(slot(CoordinatorKind::Transaction, 49), owner(4));
     image.configs = Arc::new(resources().map(|resource| (resource, set(3))).into());
+    image.client_quotas = Arc::new(entities().map(|entity| (entity, quotas([1.0, 2.0]))).into());
 
     let mut known = ClusterImage::default();
     known.brokers.insert(BrokerId(7), Arc::new(BrokerImage { id: BrokerId(7), ..broker_image() }));
     known.insert_topic(Arc::new(topic_image(9, "old")));
     known.slots.insert(slot(CoordinatorKind::Group, 7), owner(7));
     known.configs = Arc::new([(ConfigResource::Broker(BrokerId(9)), set(1))].into());
+    known.client_quotas = Arc::new([(ClientQuotaEntity::User(named("old")), quotas([1.0, 2.0]))].into());
     apply_delta(&mut known, through(&whole_image(&image))).unwrap();
     assert_eq!(known, image, "what was known before is void");
 
@@ -412,6 +418,10 @@ fn the_image_travels_whole_and_in_pieces() {
             resource_configs_to_proto(&ConfigResource::AllBrokers, None),
             resource_configs_to_proto(&ConfigResource::Group("g".to_owned()), Some(&set(12))),
         ],
+        client_quotas: vec![
+            entity_quotas_to_proto(&entities()[0], &EntityQuotas::new()),
+            entity_quotas_to_proto(&entities()[1], &quotas([3.0, 4.0])),
+        ],
     };
     apply_delta(&mut known, through(&delta)).unwrap();
     assert_eq!((known.revision, known.brokers.len()), (Revision(12), 1));
@@ -423,6 +433,9 @@ fn the_image_travels_whole_and_in_pieces() {
     assert_eq!(known.slots, owners.into());
     let [_, broker, group] = resources();
     assert_eq!(*known.configs, [(broker, set(3)), (group, set(12))].into());
+    let [_, client, others @ ..] = entities();
+    let expected = others.map(|entity| (entity, quotas([1.0, 2.0])));
+    assert_eq!(*known.client_quotas, expected.into_iter().chain([(client, quotas([3.0, 4.0]))]).collect());
 }
 
 #[test]
@@ -430,7 +443,8 @@ fn a_malformed_delta_changes_nothing() {
     let mut image = ClusterImage { revision: Revision(3), ..ClusterImage::default() };
     image.insert_topic(Arc::new(topic_image(1, "a")));
     let good = whole_image(&image);
-    let changes: [fn(&mut proto::ImageDelta); 9] = [
+    let changes: [fn(&mut proto::ImageDelta); 10] = [
+        |delta| delta.client_quotas.push(proto::EntityQuotas::default()),
         |delta| delta.configs.push(proto::ResourceConfigs::default()),
         |delta| delta.slots.push(proto::SlotImage::default()),
         |delta| delta.cluster.clear(),

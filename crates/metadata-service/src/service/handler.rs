@@ -130,6 +130,11 @@ impl proto::metadata_server::Metadata for Handler {
         revision(expect_answer!(self, Command::AlterResourceConfigs(request), Answer::Revision))
     }
 
+    async fn alter_client_quotas(&self, request: Request<proto::AlterClientQuotasRequest>) -> Reply<proto::RevisionResponse> {
+        let request = request.into_inner().try_into().map_err(malformed)?;
+        revision(expect_answer!(self, Command::AlterClientQuotas(request), Answer::Revision))
+    }
+
     async fn enforce_durability(&self, request: Request<proto::EnforceDurabilityRequest>) -> Reply<proto::RevisionResponse> {
         let request = request.into_inner().try_into().map_err(malformed)?;
         revision(expect_answer!(self, Command::EnforceDurability(request), Answer::Revision))

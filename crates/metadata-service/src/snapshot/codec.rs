@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metadata_api::wire::{
-    WireError, cluster_id, configs_from_proto, configs_to_proto, durability, endpoints_from_proto, endpoints_to_proto, id_bytes, required,
-    resource_configs_from_proto, resource_configs_to_proto, row_with_value, segment_from_proto, segment_to_proto, topic_id, wal_id,
+    WireError, cluster_id, configs_from_proto, configs_to_proto, durability, endpoints_from_proto, endpoints_to_proto,
+    entity_quotas_from_proto, entity_quotas_to_proto, id_bytes, required, resource_configs_from_proto, resource_configs_to_proto,
+    row_with_value, segment_from_proto, segment_to_proto, topic_id, wal_id,
 };
 use metadata_api::{ProducerDelta, proto as api};
 use prost::Message;
@@ -70,6 +71,7 @@ pub(crate) fn encode_root(state: &State) -> Vec<u8> {
         slots: state.slots.iter().map(|(id, slot)| encode_slot(*id, slot)).collect(),
         configs: state.configs.iter().map(|(id, set)| resource_configs_to_proto(id, Some(set))).collect(),
         set_aside: state.set_aside.iter().map(ToString::to_string).collect(),
+        client_quotas: state.client_quotas.iter().map(|(entity, quotas)| entity_quotas_to_proto(entity, quotas)).collect(),
     }
     .encode_to_vec()
 }
@@ -127,6 +129,10 @@ pub(crate) fn decode_root(bytes: Bytes) -> Result<State, WireError> {
     }
     for key in root.set_aside {
         state.set_aside.insert(object_key(&key)?);
+    }
+    for quotas in root.client_quotas {
+        let (entity, quotas) = entity_quotas_from_proto(quotas)?;
+        Arc::make_mut(&mut state.client_quotas).insert(entity, quotas);
     }
     Ok(state)
 }

@@ -45,9 +45,10 @@ const MANIFEST_MAGIC: [u8; 4] = *b"SSMM";
 const MANIFEST_VERSION: u16 = 1;
 /// Of a snapshot with coordinator slots: a program that knows only version 1 would leave them out.
 const MANIFEST_VERSION_WITH_SLOTS: u16 = 2;
-/// Newest version that is read. Of a snapshot with what a program that knows only version 2 would leave out: configs of brokers or
-/// groups, objects set aside.
-const MANIFEST_NEWEST: u16 = 3;
+/// Of a snapshot with what a program that knows only version 2 would leave out: configs of brokers or groups, objects set aside.
+const MANIFEST_VERSION_WITH_CONFIGS: u16 = 3;
+/// Newest version that is read. Of a snapshot with what a program that knows only version 3 would leave out: client quotas.
+const MANIFEST_NEWEST: u16 = 4;
 const MANIFEST_HEADER: usize = 16;
 
 /// Why a snapshot cannot be used.
@@ -123,8 +124,10 @@ pub(crate) async fn write(
 
 /// The oldest version that says all of `state`: a rollback is possible for as long as nothing new is used.
 fn manifest_version(state: &State) -> u16 {
-    if !state.configs.is_empty() || !state.set_aside.is_empty() {
+    if !state.client_quotas.is_empty() {
         MANIFEST_NEWEST
+    } else if !state.configs.is_empty() || !state.set_aside.is_empty() {
+        MANIFEST_VERSION_WITH_CONFIGS
     } else if !state.slots.is_empty() {
         MANIFEST_VERSION_WITH_SLOTS
     } else {

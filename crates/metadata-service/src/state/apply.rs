@@ -108,6 +108,7 @@ impl State {
                 (slot.epoch, slot.broker, slot.broker_epoch, slot.last_save) = (epoch, broker, broker_epoch, None);
             }
             Event::ResourceConfigsAltered { resource, configs } => self.set_configs(resource, configs),
+            Event::ClientQuotasAltered { altered } => self.set_client_quotas(altered),
             Event::DurabilityChanged { partitions } => {
                 for changed in partitions {
                     self.partition_mut(changed.partition).durability = changed.level;

@@ -3,8 +3,8 @@
 
 use bytes::{Buf, BufMut, Bytes};
 use metadata_api::wire::{
-    WireError, cluster_id, configs_from_proto, configs_to_proto, durability, endpoints_from_proto, endpoints_to_proto, id_bytes, required,
-    segment_from_proto, segment_to_proto, topic_id, wal_id,
+    WireError, cluster_id, configs_from_proto, configs_to_proto, durability, endpoints_from_proto, endpoints_to_proto,
+    entity_quotas_from_proto, entity_quotas_to_proto, id_bytes, required, segment_from_proto, segment_to_proto, topic_id, wal_id,
 };
 use metadata_api::{ProducerDelta, PublishedObject, proto as api};
 use prost::Message;
@@ -151,13 +151,17 @@ fn body(event: &Event) -> (u16, Vec<u8>) {
         Event::Rebuilt { cluster, snapshot } => {
             (24, proto::Rebuilt { cluster: id_bytes(cluster.as_bytes()), snapshot: Some(snapshot.into()) }.encode_to_vec())
         }
+        Event::ClientQuotasAltered { altered } => {
+            let altered = altered.iter().map(|(entity, quotas)| entity_quotas_to_proto(entity, quotas)).collect();
+            (25, proto::ClientQuotasAltered { altered }.encode_to_vec())
+        }
     }
 }
 
 fn decode_body(kind: u16, body: Bytes) -> Result<Event, EventError> {
     let malformed = |err: WireError| EventError::Malformed { kind, detail: err.to_string() };
     match kind {
-        1..=24 => known_body(kind, body).map_err(malformed),
+        1..=25 => known_body(kind, body).map_err(malformed),
         _ => Err(EventError::Unknown { kind, version: VERSION }),
     }
 }
@@ -280,6 +284,10 @@ fn known_body(kind: u16, body: Bytes) -> Result<Event, WireError> {
         24 => {
             let body: proto::Rebuilt = parse(body)?;
             Event::Rebuilt { cluster: cluster_id(&body.cluster)?, snapshot: required(body.snapshot, "snapshot")?.into() }
+        }
+        25 => {
+            let altered = parse::<proto::ClientQuotasAltered>(body)?.altered;
+            Event::ClientQuotasAltered { altered: altered.into_iter().map(entity_quotas_from_proto).collect::<Result<_, _>>()? }
         }
         _ => unreachable!("decode_body lets no other kind in"),
     })

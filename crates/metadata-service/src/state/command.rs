@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use metadata_api::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, CreatePartitions, CreateTopic, EnforceDurability, HeartbeatAnswer,
-    HeartbeatRequest, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, RowPage,
-    SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated,
+    AdvanceLogStart, AlterClientQuotas, AlterResourceConfigs, AlterTopicConfigs, CreatePartitions, CreateTopic, EnforceDurability,
+    HeartbeatAnswer, HeartbeatRequest, PartitionState, PublishAnswer, PublishRequest, RegisterBroker, Registration, ReplaceAnswer,
+    ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated,
 };
 use types::{BrokerEpoch, BrokerId, ObjectKey, Offset, ProducerId, Revision, Timestamp, TopicId, TopicPartition};
 
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     DeleteTopic(TopicId),
     AlterTopicConfigs(AlterTopicConfigs),
     AlterResourceConfigs(AlterResourceConfigs),
+    AlterClientQuotas(AlterClientQuotas),
     EnforceDurability(EnforceDurability),
     AdvanceLogStart(AdvanceLogStart),
     ElectUnclean(Vec<TopicPartition>),

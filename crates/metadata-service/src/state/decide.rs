@@ -1,5 +1,5 @@
-//! Decides commands: what they answer and what happens. Sessions and reads are here; publishing, topics, durability, configs, coordinator
-//! slots and retention have files of their own.
+//! Decides commands: what they answer and what happens. Sessions and reads are here; publishing, topics, durability, configs, quotas,
+//! coordinator slots and retention have files of their own.
 
 use metadata_api::{
     AdvanceLogStart, HeartbeatAnswer, HeartbeatRequest, MetadataError, PartitionState, RegisterBroker, Registration, SegmentPage,
@@ -10,7 +10,7 @@ use super::command::{Answer, Command, Rules};
 use super::decision::{Decision, Reply, existing, next_revision, unfenced};
 use super::event::{Elected, Event};
 use super::partition::Partition;
-use super::{Broker, State, UNCLEAN_GAP, configs, durability, publish, replace, retention, slots, topics};
+use super::{Broker, State, UNCLEAN_GAP, configs, durability, publish, quotas, replace, retention, slots, topics};
 
 /// Largest block of producer ids.
 const MAX_PRODUCER_IDS: u32 = 1_000_000;
@@ -31,6 +31,7 @@ pub(crate) fn decide(state: &State, rules: &Rules, command: &Command, now: Times
         Command::DeleteTopic(topic) => topics::delete(state, rules, *topic, now).into(),
         Command::AlterTopicConfigs(request) => topics::alter(state, request).into(),
         Command::AlterResourceConfigs(request) => configs::alter(state, request).into(),
+        Command::AlterClientQuotas(request) => quotas::alter(state, request).into(),
         Command::EnforceDurability(request) => durability::enforce(state, request).into(),
         Command::AdvanceLogStart(request) => advance_log_start(state, rules, request, now).into(),
         Command::ElectUnclean(partitions) => elect_unclean(state, partitions).into(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use metadata_api::{ConfigResource, Endpoint, PartitionRefusal, ProducerDelta, PublishedObject};
+use metadata_api::{ClientQuotaEntity, ConfigResource, Endpoint, EntityQuotas, PartitionRefusal, ProducerDelta, PublishedObject};
 use types::{
     BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Durability, EpochStart, Lsn, ObjectKey, ObjectNumber, Offset, ProducerId,
     PublishSequence, Revision, SaveSequence, SegmentRef, SlotEpoch, Timestamp, TopicId, TopicPartition, WalId,
@@ -105,6 +105,11 @@ pub(crate) enum Event {
         resource: ConfigResource,
         configs: BTreeMap<String, String>,
     },
+    /// Client quotas changed.
+    ClientQuotasAltered {
+        /// Sorted by entity, each at most once; what is set now, whole.
+        altered: Vec<(ClientQuotaEntity, EntityQuotas)>,
+    },
     /// The level in force of partitions is another (rule R5).
     DurabilityChanged {
         partitions: Vec<PartitionDurability>,
@@ -132,6 +137,7 @@ impl Event {
             | Self::TopicDeleted { .. }
             | Self::TopicConfigsAltered { .. }
             | Self::ResourceConfigsAltered { .. }
+            | Self::ClientQuotasAltered { .. }
             | Self::DurabilityChanged { .. }
             | Self::LogStartsAdvanced { .. }
             | Self::PartitionsElected { .. } => true,

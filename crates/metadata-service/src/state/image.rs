@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use metadata_api::wire::{id_bytes, resource_configs_to_proto};
-use metadata_api::{BrokerImage, ConfigResource, PartitionImage, SlotOwner, TopicImage, proto};
+use metadata_api::wire::{entity_quotas_to_proto, id_bytes, resource_configs_to_proto};
+use metadata_api::{BrokerImage, ClientQuotaEntity, ConfigResource, EntityQuotas, PartitionImage, SlotOwner, TopicImage, proto};
 use types::{BrokerId, CoordinatorSlot, TopicId};
 
 use super::{Event, Partition, Slot, State};
 
-/// The brokers, topics, coordinator slots and configs that changed since the last delta.
+/// The brokers, topics, coordinator slots, configs and quotas that changed since the last delta.
 #[derive(Default, Debug)]
 pub(crate) struct ImageChanges {
     brokers: BTreeSet<BrokerId>,
     topics: BTreeSet<TopicId>,
     slots: BTreeSet<CoordinatorSlot>,
     configs: BTreeSet<ConfigResource>,
+    client_quotas: BTreeSet<ClientQuotaEntity>,
     /// Leaders may have appeared or gone anywhere.
     leaders: bool,
 }
@@ -42,6 +43,7 @@ impl ImageChanges {
             Event::ResourceConfigsAltered { resource, .. } => {
                 self.configs.insert(resource.clone());
             }
+            Event::ClientQuotasAltered { altered } => self.client_quotas.extend(altered.iter().map(|(entity, _)| entity.clone())),
             Event::ClusterCreated { .. }
             | Event::StoreClaimed
             | Event::SyncedReported { .. }
@@ -67,7 +69,8 @@ impl ImageChanges {
             topics.extend(state.topics.keys());
             brokers.extend(state.brokers.keys());
         }
-        if topics.is_empty() && brokers.is_empty() && changes.slots.is_empty() && changes.configs.is_empty() {
+        let others_changed = !changes.slots.is_empty() || !changes.configs.is_empty() || !changes.client_quotas.is_empty();
+        if topics.is_empty() && brokers.is_empty() && !others_changed {
             return None;
         }
         let removed = topics.iter().filter(|id| !state.topics.contains_key(id));
@@ -80,6 +83,11 @@ impl ImageChanges {
             topics: topics.iter().filter_map(|id| state.topic_image(*id)).map(|topic| (&topic).into()).collect(),
             configs: changes.configs.iter().map(|id| resource_configs_to_proto(id, state.configs.get(id))).collect(),
             slots: changes.slots.iter().filter_map(|id| Some((*id, state.slots.get(id)?.owner()).into())).collect(),
+            client_quotas: changes
+                .client_quotas
+                .iter()
+                .map(|entity| entity_quotas_to_proto(entity, state.client_quotas.get(entity).unwrap_or(&EntityQuotas::new())))
+                .collect(),
         })
     }
 }

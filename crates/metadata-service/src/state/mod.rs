@@ -18,6 +18,7 @@ mod image;
 mod partition;
 mod place;
 mod publish;
+mod quotas;
 mod rebuilt;
 mod replace;
 mod retention;
@@ -28,7 +29,7 @@ mod topics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use metadata_api::{ClusterImage, ConfigResource, Endpoint, PublishAnswer, ResourceConfigs};
+use metadata_api::{ClientQuotaEntity, ClusterImage, ConfigResource, Endpoint, EntityQuotas, PublishAnswer, ResourceConfigs};
 use types::{
     BrokerEpoch, BrokerId, ClusterId, CoordinatorSlot, Lsn, ObjectKey, ObjectNumber, ProducerId, PublishSequence, Revision, Timestamp,
     TopicId, TopicPartition, WalId,
@@ -178,6 +179,8 @@ pub(crate) struct State {
     pub(crate) slots: BTreeMap<CoordinatorSlot, Slot>,
     /// What is set on brokers and groups; shared with images.
     pub(crate) configs: Arc<BTreeMap<ConfigResource, ResourceConfigs>>,
+    /// Client quotas that are set; shared with images.
+    pub(crate) client_quotas: Arc<BTreeMap<ClientQuotaEntity, EntityQuotas>>,
     /// Objects that a rebuild could not place. They look like orphans and may hold what somebody misses: they are never deleted.
     pub(crate) set_aside: BTreeSet<ObjectKey>,
     pub(crate) shards: Vec<Arc<Shard>>,
@@ -209,6 +212,7 @@ impl Default for State {
             jumps: Vec::new(),
             slots: BTreeMap::new(),
             configs: Arc::default(),
+            client_quotas: Arc::default(),
             set_aside: BTreeSet::new(),
             shards: vec![Arc::default(); SHARDS],
             names: BTreeMap::new(),
@@ -321,6 +325,7 @@ impl State {
         }
         image.slots = self.slots.iter().map(|(id, slot)| (*id, slot.owner())).collect();
         image.configs.clone_from(&self.configs);
+        image.client_quotas.clone_from(&self.client_quotas);
         image
     }
 

@@ -4,6 +4,7 @@ mod configs;
 mod durability;
 mod garbage;
 mod publish;
+mod quotas;
 mod registration;
 mod replace;
 mod replay;

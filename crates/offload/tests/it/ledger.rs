@@ -347,6 +347,9 @@ impl MetadataClient for Ledger {
     async fn alter_resource_configs(&self, _: AlterResourceConfigs) -> Result<Revision, MetadataError> {
         unreachable!()
     }
+    async fn alter_client_quotas(&self, _: AlterClientQuotas) -> Result<Revision, MetadataError> {
+        unreachable!()
+    }
     async fn enforce_durability(&self, _: EnforceDurability) -> Result<Revision, MetadataError> {
         unreachable!()
     }

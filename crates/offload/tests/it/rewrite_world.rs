@@ -384,6 +384,7 @@ metadata_client! {
     delete_topic(topic: TopicId) -> Revision;
     alter_topic_configs(request: AlterTopicConfigs) -> Revision;
     alter_resource_configs(request: AlterResourceConfigs) -> Revision;
+    alter_client_quotas(request: AlterClientQuotas) -> Revision;
     enforce_durability(request: EnforceDurability) -> Revision;
     advance_log_start(request: AdvanceLogStart) -> Offset;
     elect_unclean(partitions: Vec<TopicPartition>) -> Revision;

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata_api::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic, DurabilityChange,
-    EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState, PartitionVerdict,
-    PublishAnswer, PublishRequest, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, RowPage, SaveRows, SegmentPage, SlotRows,
-    SlotTaken, TakeSlot, TopicCreated, TopicImage,
+    AdvanceLogStart, AlterClientQuotas, AlterResourceConfigs, AlterTopicConfigs, ClusterImage, CreatePartitions, CreateTopic,
+    DurabilityChange, EnforceDurability, HeartbeatAnswer, HeartbeatRequest, MetadataClient, MetadataError, PartitionImage, PartitionState,
+    PartitionVerdict, PublishAnswer, PublishRequest, RegisterBroker, Registration, ReplaceAnswer, ReplaceSegments, RowPage, SaveRows,
+    SegmentPage, SlotRows, SlotTaken, TakeSlot, TopicCreated, TopicImage,
 };
 use parking_lot::Mutex;
 use records::{BatchBuilder, BatchHeader, Codec, TimestampType};
@@ -507,6 +507,10 @@ impl MetadataClient for FakeMetadata {
     }
 
     async fn alter_resource_configs(&self, _: AlterResourceConfigs) -> Result<Revision, MetadataError> {
+        unused()
+    }
+
+    async fn alter_client_quotas(&self, _: AlterClientQuotas) -> Result<Revision, MetadataError> {
         unused()
     }
 

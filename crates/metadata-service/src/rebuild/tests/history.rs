@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use metadata_api::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ConfigResource, CreatePartitions, CreateTopic, DurabilityChange,
-    EnforceDurability,
+    AdvanceLogStart, AlterClientQuotas, AlterResourceConfigs, AlterTopicConfigs, ClientQuotaAlteration, ClientQuotaEntity, ConfigResource,
+    CreatePartitions, CreateTopic, DurabilityChange, EnforceDurability, QuotaEntityName, QuotaValue,
 };
 use proptest::prelude::*;
 use types::{BrokerId, Durability, Offset, Revision};
@@ -21,6 +21,7 @@ enum Step {
     Grow { topic: u8, total: i32 },
     Alter { topic: u8, value: u8 },
     Configure { value: Option<u8> },
+    Limit { client: u8, value: Option<u8> },
     Enforce { broker: i32, partition: (u8, i32), object: bool },
     Delete { topic: u8 },
     Append { broker: i32, partition: (u8, i32), records: i64, producer: i64 },
@@ -45,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..4_u8, 1..3_i32).prop_map(|(topic, total)| Step::Grow { topic, total }),
         1 => (1..4_u8, any::<u8>()).prop_map(|(topic, value)| Step::Alter { topic, value }),
         1 => any::<Option<u8>>().prop_map(|value| Step::Configure { value }),
+        1 => (0..3_u8, any::<Option<u8>>()).prop_map(|(client, value)| Step::Limit { client, value }),
         1 => (broker(), id(), any::<bool>()).prop_map(|(broker, partition, object)| Step::Enforce { broker, partition, object }),
         1 => (1..4_u8).prop_map(|topic| Step::Delete { topic }),
         16 => (broker(), id(), 1..5_i64, 1..4_i64)
@@ -96,6 +98,16 @@ fn act(life: &mut Life, step: Step) {
             let expected = life.state.configs.get(&resource).map_or(Revision(0), |set| set.revision);
             let configs = value.map(|value| ("log.retention.ms".to_owned(), value.to_string())).into_iter().collect();
             life.run(Command::AlterResourceConfigs(AlterResourceConfigs { resource, expected, configs }));
+        }
+        Step::Limit { client, value } => {
+            let value = value.and_then(|value| QuotaValue::new(value.into()));
+            let key = || "producer_byte_rate".to_owned();
+            let alteration = ClientQuotaAlteration {
+                entity: ClientQuotaEntity::User(QuotaEntityName::Named(client.to_string())),
+                set: value.map(|value| (key(), value)).into_iter().collect(),
+                removed: value.is_none().then(key).into_iter().collect(),
+            };
+            life.run(Command::AlterClientQuotas(AlterClientQuotas { alterations: vec![alteration] }));
         }
         Step::Enforce { broker, partition: (number, index), object } => {
             let Some(topic) = life.named(number) else { return };
@@ -165,6 +177,7 @@ proptest! {
             check_counters(&rebuilt.state, &life.state);
             assert_eq!((&report.unknown_topics[..], &report.holes[..], &report.misfits[..]), (&[][..], &[][..], &[][..]));
             assert_eq!(rebuilt.state.configs, life.state.configs);
+            assert_eq!(rebuilt.state.client_quotas, life.state.client_quotas);
             let mut derived = rebuilt.state.clone();
             derived.derive();
             assert!(derived == rebuilt.state);

@@ -139,6 +139,7 @@ async fn t28_every_call_ends_within_its_deadline() {
         async { client.delete_topic(topic).await.err() },
         async { client.alter_topic_configs(alter).await.err() },
         async { client.alter_resource_configs(set).await.err() },
+        async { client.alter_client_quotas(metadata_api::AlterClientQuotas::default()).await.err() },
         async { client.advance_log_start(advance).await.err() },
         async { client.elect_unclean(vec![partition]).await.err() },
         async { client.allocate_producer_ids(1).await.err() },
@@ -152,9 +153,9 @@ async fn t28_every_call_ends_within_its_deadline() {
     );
     let unknown = |err: Option<MetadataError>| assert!(matches!(err, Some(MetadataError::Unknown { .. })), "{err:?}");
     let unavailable = |err: Option<MetadataError>| assert!(matches!(err, Some(MetadataError::Unavailable { .. })), "{err:?}");
-    let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r) = calls;
-    [a, b, c, d, e, f, g, h, i, j, k, l, m].into_iter().for_each(unknown);
-    [n, o, p, q, r].into_iter().for_each(unavailable);
+    let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s) = calls;
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n].into_iter().for_each(unknown);
+    [o, p, q, r, s].into_iter().for_each(unavailable);
     assert_eq!(started.elapsed(), machine.options.deadline * 2);
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metadata_api::{
-    AdvanceLogStart, AlterResourceConfigs, AlterTopicConfigs, ConfigResource, CreatePartitions, DurabilityChange, EnforceDurability,
-    HeartbeatRequest, ReplaceVerdict, SaveRows, TakeSlot, row_bytes,
+    AdvanceLogStart, AlterClientQuotas, AlterResourceConfigs, AlterTopicConfigs, ClientQuotaAlteration, ClientQuotaEntity, ConfigResource,
+    CreatePartitions, DurabilityChange, EnforceDurability, HeartbeatRequest, QuotaEntityName, QuotaValue, ReplaceVerdict, SaveRows,
+    TakeSlot, row_bytes,
 };
 use proptest::prelude::*;
 use runtime::{ManualClock, Random};
@@ -31,6 +32,7 @@ enum Step {
     Delete { topic: u8 },
     Alter { topic: u8, retention_ms: i64 },
     Configure { resource: ConfigResource, retention_ms: Option<i64> },
+    Limit { client: u8, key: u8, value: Option<u8> },
     Enforce { broker: i32, partition: (u8, i32), object: bool, log_end: i64 },
     Publish { broker: i32, number: u64, parts: Vec<Part>, floor: u64 },
     RepeatPublish,
@@ -83,6 +85,7 @@ fn step() -> impl Strategy<Value = Step> {
             resource,
             retention_ms: days.map(|days| days * DAY),
         }),
+        2 => (0..3_u8, 0..2_u8, any::<Option<u8>>()).prop_map(|(client, key, value)| Step::Limit { client, key, value }),
         1 => (1..5_u8, -1..3_i64).prop_map(|(topic, days)| Step::Alter { topic, retention_ms: days * DAY }),
         2 => (broker(), id(), any::<bool>(), 0..60_i64)
             .prop_map(|(broker, partition, object, log_end)| Step::Enforce { broker, partition, object, log_end }),
@@ -225,6 +228,16 @@ impl Run {
                 let value = retention_ms.map(|ms| ms.to_string());
                 let configs = value.map_or_else(BTreeMap::new, |ms| configs(&[("log.retention.ms", &ms)]));
                 world.run(Command::AlterResourceConfigs(AlterResourceConfigs { resource, expected, configs }))
+            }
+            Step::Limit { client, key, value } => {
+                let name = if client == 0 { QuotaEntityName::Default } else { QuotaEntityName::Named(client.to_string()) };
+                let value = value.and_then(|value| QuotaValue::new(value.into()));
+                let alteration = ClientQuotaAlteration {
+                    entity: ClientQuotaEntity::ClientId(name),
+                    set: value.map(|value| (key.to_string(), value)).into_iter().collect(),
+                    removed: value.is_none().then(|| key.to_string()).into_iter().collect(),
+                };
+                world.run(Command::AlterClientQuotas(AlterClientQuotas { alterations: vec![alteration] }))
             }
             Step::Enforce { broker, partition: (topic, index), object, log_end } => {
                 let epoch = epoch(world, broker);
