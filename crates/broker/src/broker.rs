@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use types::{BrokerId, Revision, TopicId, TopicPartition};
 
 use crate::broker_config::Configuration;
-use crate::client_quota::ClientQuota;
 use crate::connection::Limits;
 use crate::coordinator::{CoordinatorDeps, Coordinators};
 use crate::dispatch::Dispatch;
@@ -27,6 +26,7 @@ use crate::listener::{Acceptor, BindError, BoundListener, ConnectionLimits, Conn
 use crate::memory_budget::MemoryBudget;
 use crate::metrics::{BrokerMetrics, ConnectionMetrics, FetchSessionMetrics, TrafficMetrics, register_budgets};
 use crate::producer_ids::ProducerIds;
+use crate::quota::{ClientLimit, ClientQuota, ClientRates, ConnectionQuota, QuotaRates};
 use crate::settings::{InForce, Settings};
 use crate::topics::{ServedTopic, Topics};
 
@@ -121,6 +121,8 @@ impl Broker {
             let options = asked.in_force();
             ConnectionLimits { total: options.max_connections, per_ip: options.max_connections_per_ip }
         });
+        let asked = Arc::clone(&settings);
+        let connection_quota = Arc::new(ConnectionQuota::new(move |ip| asked.in_force().quotas.connections.of(ip)));
         let limits = Limits { largest_frame: options.request_max_bytes, idle: options.max_idle, stall: STALL, drain: DRAIN };
 
         let listening = listeners.into_iter().map(BoundListener::listen).collect::<Result<Vec<_>, _>>()?;
@@ -161,8 +163,8 @@ impl Broker {
             producer_ids: ProducerIds::new(),
             coordinators,
             fetch_sessions,
-            producer_quota: quota(&settings, |options| options.producer_bytes_per_second),
-            consumer_quota: quota(&settings, |options| options.consumer_bytes_per_second),
+            producer_quota: quota(&settings, |quotas| &quotas.producer, |options| options.producer_bytes_per_second),
+            consumer_quota: quota(&settings, |quotas| &quotas.consumer, |options| options.consumer_bytes_per_second),
             answers,
             conversions: DownConversions::new(),
             metrics,
@@ -183,6 +185,8 @@ impl Broker {
                 first_stage: listener.first_stage,
                 service: Arc::new(Dispatch(Arc::clone(&broker))),
                 slots: Arc::clone(&slots),
+                quota: Arc::clone(&connection_quota),
+                clock: Arc::clone(&broker.clock),
                 requests: Arc::clone(&requests),
                 limits,
                 metrics: connections.clone(),
@@ -243,10 +247,13 @@ impl Broker {
     }
 }
 
-/// A quota whose rate is that of the options in force.
-fn quota(settings: &Arc<Settings>, rate: fn(&InForce) -> u64) -> ClientQuota {
+/// A quota that counts as it is set in metadata and, for whom nothing is, in the options.
+fn quota(settings: &Arc<Settings>, set: fn(&QuotaRates) -> &ClientRates, otherwise: fn(&InForce) -> u64) -> ClientQuota {
     let settings = Arc::clone(settings);
-    ClientQuota::new(move || rate(&settings.in_force()))
+    ClientQuota::new(move |client| {
+        let in_force = settings.in_force();
+        set(&in_force.quotas).of(client).or_else(|| ClientLimit::static_rate(otherwise(&in_force), client))
+    })
 }
 
 /// A running broker.

@@ -22,7 +22,7 @@ use crate::topic_config;
 /// How long a change waits to see that of somebody who was faster.
 const WAIT: Duration = Duration::from_secs(5);
 /// How long an answer waits, in milliseconds, until this broker acts on what it says; the request does not say.
-const APPLY_MS: i32 = 5_000;
+pub(crate) const APPLY_MS: i32 = 5_000;
 
 /// A resource's configs that are set.
 pub(crate) type Configs = BTreeMap<String, String>;

@@ -14,11 +14,12 @@ use crate::broker::Broker;
 use crate::connection::{Answer, Begun, Reply, Service};
 use crate::handlers::produce::Produced;
 use crate::handlers::{
-    alter_configs, alter_replica_log_dirs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_partitions,
-    create_topics, delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
-    describe_producers, describe_quorum, describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat,
-    incremental_alter_configs, init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets, metadata,
-    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, reassignments, sync_group, update_features,
+    alter_client_quotas, alter_configs, alter_replica_log_dirs, api_versions, consumer_group_describe, consumer_group_heartbeat,
+    create_partitions, create_topics, delete_groups, delete_records, delete_topics, describe_client_quotas, describe_cluster,
+    describe_configs, describe_groups, describe_log_dirs, describe_producers, describe_quorum, describe_topic_partitions, elect_leaders,
+    fetch, find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group, list_config_resources,
+    list_groups, list_offsets, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, reassignments,
+    sync_group, update_features,
 };
 use crate::hurry::Hurry;
 use crate::memory_budget::Charge;
@@ -87,7 +88,7 @@ impl Dispatch {
         let broker = Arc::clone(&self.0);
         match request {
             Request::Produce(request) => {
-                let quota = broker.producer_quota.charge(context.header.client_id.as_deref(), bytes, broker.clock.monotonic());
+                let quota = broker.producer_quota.charge(context.client(), bytes, broker.clock.monotonic());
                 match produce::begin(&broker, &context, request) {
                     Produced::Answer(response) => self.reply(context, async move {
                         let mut response = response.await;
@@ -161,6 +162,13 @@ impl Dispatch {
             Request::ListConfigResources(request) => self.reply(context.clone(), async move {
                 let charge = room(&broker, list_config_resources::answer_bytes(&broker)).await;
                 Handled { charge, ..ResponseBody::ListConfigResources(list_config_resources::handle(&broker, &context, &request)).into() }
+            }),
+            Request::DescribeClientQuotas(request) => self.reply(context.clone(), async move {
+                let charge = room(&broker, describe_client_quotas::answer_bytes(&broker)).await;
+                Handled { charge, ..ResponseBody::DescribeClientQuotas(describe_client_quotas::handle(&broker, &context, &request)).into() }
+            }),
+            Request::AlterClientQuotas(request) => self.reply(context.clone(), async move {
+                ResponseBody::AlterClientQuotas(alter_client_quotas::handle(&broker, &context, request).await).into()
             }),
             Request::AlterReplicaLogDirs(request) => self.reply(context.clone(), async move {
                 ResponseBody::AlterReplicaLogDirs(alter_replica_log_dirs::handle(&broker, &context, &request)).into()

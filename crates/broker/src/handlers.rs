@@ -1,5 +1,6 @@
 //! One file per Kafka API, `refusal` for the texts of those that administer, and `group_member` for what those of groups share. A handler translates: it owns no storage and decides nothing about it.
 
+pub(crate) mod alter_client_quotas;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_replica_log_dirs;
 pub(crate) mod api_versions;
@@ -10,6 +11,7 @@ pub(crate) mod create_topics;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
+pub(crate) mod describe_client_quotas;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;

@@ -25,11 +25,11 @@ mod session;
 mod dispatch;
 mod handlers;
 
-mod client_quota;
 mod down_conversion;
 mod fetch_session;
 mod fetch_wait;
 mod producer_ids;
+mod quota;
 mod throttle;
 
 mod coordinator;

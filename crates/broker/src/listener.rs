@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use runtime::Shutdown;
+use runtime::{Clock, Shutdown};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -17,6 +17,7 @@ use crate::connection::{self, Ended, Limits, Service};
 use crate::memory_budget::MemoryBudget;
 use crate::metrics::ConnectionMetrics;
 use crate::options::ListenerOptions;
+use crate::quota::ConnectionQuota;
 use crate::session::{Session, Stage};
 
 /// Connections that the kernel has established and nobody has accepted yet; ten thousand clients may come back at once.
@@ -87,16 +88,19 @@ pub(crate) enum Limit {
     Total,
     /// `max.connections.per.ip`.
     PerIp,
+    /// The address's quota `connection_creation_rate`.
+    CreationRate,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 2] = [Self::Total, Self::PerIp];
+    pub(crate) const ALL: [Self; 3] = [Self::Total, Self::PerIp, Self::CreationRate];
 
     /// The label it is counted under.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Total => "max_connections",
             Self::PerIp => "max_connections_per_ip",
+            Self::CreationRate => "connection_creation_rate",
         }
     }
 }
@@ -167,6 +171,8 @@ pub(crate) struct Acceptor<S> {
     pub(crate) first_stage: Stage,
     pub(crate) service: Arc<S>,
     pub(crate) slots: Arc<ConnectionSlots>,
+    pub(crate) quota: Arc<ConnectionQuota>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) requests: Arc<MemoryBudget>,
     pub(crate) limits: Limits,
     pub(crate) metrics: ConnectionMetrics,
@@ -207,7 +213,8 @@ impl<S: Service> Acceptor<S> {
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<Ended>) {
         let ip = peer.ip().to_canonical();
-        let slot = match self.slots.take(ip) {
+        let is_admitted = |slot| if self.quota.admits(ip, self.clock.monotonic()) { Ok(slot) } else { Err(Limit::CreationRate) };
+        let slot = match self.slots.take(ip).and_then(is_admitted) {
             Ok(slot) => slot,
             Err(limit) => {
                 // A closed connection is retried by every client; one that is left waiting looks like a broken network.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use protocol::{ApiKey, RequestHeader};
 
 use crate::hurry::Hurry;
+use crate::quota::Client;
 
 /// Whom a request is made for, as authorization and logs name it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +17,11 @@ impl Principal {
     /// Everybody on a listener that asks for no proof, Kafka's `User:ANONYMOUS`.
     pub fn anonymous() -> Self {
         Self(Arc::from("User:ANONYMOUS"))
+    }
+
+    /// Its name without its type.
+    pub(crate) fn name(&self) -> &str {
+        self.0.split_once(':').map_or(&self.0, |(_, name)| name)
     }
 }
 
@@ -67,6 +73,17 @@ pub(crate) struct RequestContext {
     pub(crate) header: RequestHeader,
     pub(crate) session: Session,
     pub(crate) hurry: Hurry,
+}
+
+impl RequestContext {
+    /// Whose quotas the request counts on.
+    pub(crate) fn client(&self) -> Client<'_> {
+        let user = match &self.session.stage {
+            Stage::BeforeAuthentication => "",
+            Stage::Authenticated(principal) => principal.name(),
+        };
+        Client { user, id: self.header.client_id.as_deref().unwrap_or_default() }
+    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,28 @@
-//! What the broker goes by now: the configuration it was started with, and over it what was set since, for brokers and for groups.
+//! What the broker goes by now: the configuration it was started with, and over it what was set since, for brokers, groups
+//! and clients.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use group::GroupConfigs;
-use metadata_api::{ClusterImage, ConfigResource, ResourceConfigs};
+use metadata_api::{ClientQuotaEntity, ClusterImage, ConfigResource, EntityQuotas, ResourceConfigs};
 use parking_lot::RwLock;
 use types::BrokerId;
 
 use crate::broker_config::{Configuration, Running};
 use crate::group_config;
 use crate::options::BrokerOptions;
+use crate::quota::QuotaRates;
 use crate::topic_config::{TopicConfig, TopicDefaults};
 
-/// What is set on brokers and groups, as an image has it.
-type Set = Arc<BTreeMap<ConfigResource, ResourceConfigs>>;
+/// What an image has of all this.
+#[derive(Default)]
+struct Set {
+    /// On brokers and groups.
+    configs: Arc<BTreeMap<ConfigResource, ResourceConfigs>>,
+    client_quotas: Arc<BTreeMap<ClientQuotaEntity, EntityQuotas>>,
+}
 
 /// The options in force, from one change to the next.
 pub(crate) struct InForce {
@@ -27,6 +34,8 @@ pub(crate) struct InForce {
     pub(crate) group_options: Arc<group::Options>,
     /// What is set on single groups.
     pub(crate) group_configs: Arc<GroupConfigs>,
+    /// Client quotas.
+    pub(crate) quotas: Arc<QuotaRates>,
 }
 
 impl Deref for InForce {
@@ -59,8 +68,15 @@ impl Settings {
         let options = configuration.options(&BTreeMap::new())?;
         let (id, started_with) = (options.id, options.topic_defaults.clone());
         let group_options = Arc::new(options.groups.clone());
-        let in_force = InForce { options, started_with, running: Running::default(), group_options, group_configs: Arc::default() };
-        Ok(Self { id, configuration, followed: RwLock::new((Arc::default(), Arc::new(in_force))) })
+        let in_force = InForce {
+            options,
+            started_with,
+            running: Running::default(),
+            group_options,
+            group_configs: Arc::default(),
+            quotas: Arc::default(),
+        };
+        Ok(Self { id, configuration, followed: RwLock::new((Set::default(), Arc::new(in_force))) })
     }
 
     pub(crate) fn in_force(&self) -> Arc<InForce> {
@@ -69,21 +85,25 @@ impl Settings {
 
     /// Takes over what is set in `image`; says whether topics may have other configs by it.
     pub(crate) fn follow(&self, image: &ClusterImage) -> bool {
-        let before = {
+        let (before, quotas) = {
             let followed = self.followed.read();
-            if Arc::ptr_eq(&followed.0, &image.configs) {
+            let same_quotas = Arc::ptr_eq(&followed.0.client_quotas, &image.client_quotas);
+            if same_quotas && Arc::ptr_eq(&followed.0.configs, &image.configs) {
                 return false;
             }
-            Arc::clone(&followed.1)
+            (Arc::clone(&followed.1), same_quotas.then(|| Arc::clone(&followed.1.quotas)))
         };
+        let quotas = quotas.unwrap_or_else(|| Arc::new(QuotaRates::new(&image.client_quotas)));
         let set = |resource| image.configs.get(&resource).map(|set| set.configs.clone()).unwrap_or_default();
         let running = Running { own: set(ConfigResource::Broker(self.id)), all: set(ConfigResource::AllBrokers) };
         let options = if running == before.running { before.options.clone() } else { self.options(&running, &before) };
         let is_other = options.topic_defaults != before.topic_defaults;
         let group_options = Arc::new(options.groups.clone());
         let group_configs = Arc::new(group_config::of_groups(&image.configs));
-        let in_force = InForce { options, started_with: before.started_with.clone(), running, group_options, group_configs };
-        *self.followed.write() = (Arc::clone(&image.configs), Arc::new(in_force));
+        let started_with = before.started_with.clone();
+        let in_force = InForce { options, started_with, running, group_options, group_configs, quotas };
+        let set = Set { configs: Arc::clone(&image.configs), client_quotas: Arc::clone(&image.client_quotas) };
+        *self.followed.write() = (set, Arc::new(in_force));
         is_other
     }
 

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest,
-    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
-    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
-    UpdateFeaturesRequest,
+    AlterClientQuotasRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClientQuotasRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+    ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
 };
 use kafka_protocol::protocol::Decodable;
 
@@ -63,6 +63,10 @@ pub enum Request {
     AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
     /// Lists replicas that are being moved.
     ListPartitionReassignments(ListPartitionReassignmentsRequest),
+    /// Reads client quotas.
+    DescribeClientQuotas(DescribeClientQuotasRequest),
+    /// Sets and removes client quotas.
+    AlterClientQuotas(AlterClientQuotasRequest),
     /// Says who keeps the cluster's metadata.
     DescribeQuorum(DescribeQuorumRequest),
     /// Switches features.
@@ -203,6 +207,8 @@ fn decode_body(api: ApiKey, version: i16, body: &mut Bytes) -> Result<Request, S
         ApiKey::IncrementalAlterConfigs => Request::IncrementalAlterConfigs(decode_as(body, version)?),
         ApiKey::AlterPartitionReassignments => Request::AlterPartitionReassignments(decode_as(body, version)?),
         ApiKey::ListPartitionReassignments => Request::ListPartitionReassignments(decode_as(body, version)?),
+        ApiKey::DescribeClientQuotas => Request::DescribeClientQuotas(decode_as(body, version)?),
+        ApiKey::AlterClientQuotas => Request::AlterClientQuotas(decode_as(body, version)?),
         ApiKey::UpdateFeatures => Request::UpdateFeatures(decode_as(body, version)?),
         ApiKey::DescribeCluster => Request::DescribeCluster(decode_as(body, version)?),
         ApiKey::DescribeProducers => Request::DescribeProducers(decode_as(body, version)?),

@@ -9,14 +9,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
 use kafka_protocol::messages::{
-    AlterConfigsResponse, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse, ApiVersionsResponse,
+    AlterClientQuotasResponse, AlterConfigsResponse, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse, ApiVersionsResponse,
     ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse,
-    DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse,
-    DescribeLogDirsResponse, DescribeProducersResponse, DescribeQuorumResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse,
-    FindCoordinatorResponse, HeartbeatResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse,
-    LeaveGroupResponse, ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
-    MetadataResponse, OffsetCommitResponse, OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse,
-    SyncGroupResponse, UpdateFeaturesResponse,
+    DeleteRecordsResponse, DeleteTopicsResponse, DescribeClientQuotasResponse, DescribeClusterResponse, DescribeConfigsResponse,
+    DescribeGroupsResponse, DescribeLogDirsResponse, DescribeProducersResponse, DescribeQuorumResponse, DescribeTopicPartitionsResponse,
+    ElectLeadersResponse, FindCoordinatorResponse, HeartbeatResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse,
+    JoinGroupResponse, LeaveGroupResponse, ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse,
+    ListPartitionReassignmentsResponse, MetadataResponse, OffsetCommitResponse, OffsetDeleteResponse, OffsetFetchResponse,
+    OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse, UpdateFeaturesResponse,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
@@ -69,6 +69,10 @@ pub enum ResponseBody {
     AlterPartitionReassignments(AlterPartitionReassignmentsResponse),
     /// Replicas that are being moved.
     ListPartitionReassignments(ListPartitionReassignmentsResponse),
+    /// Client quotas by entity.
+    DescribeClientQuotas(DescribeClientQuotasResponse),
+    /// What became of it, by entity.
+    AlterClientQuotas(AlterClientQuotasResponse),
     /// What became of it, by feature; version 2 says it once for all.
     UpdateFeatures(UpdateFeaturesResponse),
     /// The cluster and its brokers.
@@ -132,6 +136,8 @@ impl ResponseBody {
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            Self::DescribeClientQuotas(_) => ApiKey::DescribeClientQuotas,
+            Self::AlterClientQuotas(_) => ApiKey::AlterClientQuotas,
             Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
             Self::DescribeProducers(_) => ApiKey::DescribeProducers,
@@ -230,6 +236,8 @@ fn encode_body(body: ResponseBody, asked: i16, gather: &mut Gather) -> Result<()
         ResponseBody::IncrementalAlterConfigs(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::AlterPartitionReassignments(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::ListPartitionReassignments(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::DescribeClientQuotas(body) => encode_as(&body, version, gather.head())?,
+        ResponseBody::AlterClientQuotas(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::UpdateFeatures(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::DescribeCluster(body) => encode_as(&body, version, gather.head())?,
         ResponseBody::DescribeProducers(body) => encode_as(&body, version, gather.head())?,

@@ -4,17 +4,18 @@
 use std::mem::size_of;
 
 use kafka_protocol::messages::{
-    GroupId, TopicName, alter_configs_request as alter_configs, alter_partition_reassignments_request as alter_reassignments,
-    alter_replica_log_dirs_request as alter_replica_log_dirs, consumer_group_heartbeat_request as consumer_heartbeat,
-    create_partitions_request as create_partitions, create_topics_request as create_topics, delete_records_request as delete_records,
-    delete_topics_request as delete_topics, describe_configs_request as describe_configs, describe_log_dirs_request as describe_log_dirs,
-    describe_producers_request as describe_producers, describe_quorum_request as describe_quorum,
-    describe_topic_partitions_request as describe_topic_partitions, elect_leaders_request as elect_leaders, fetch_request as fetch,
-    incremental_alter_configs_request as incremental_alter_configs, join_group_request as join_group, leave_group_request as leave_group,
-    list_offsets_request as list_offsets, list_partition_reassignments_request as list_reassignments, metadata_request as metadata,
-    offset_commit_request as offset_commit, offset_delete_request as offset_delete, offset_fetch_request as offset_fetch,
-    offset_for_leader_epoch_request as leader_epoch, produce_request as produce, sync_group_request as sync_group,
-    update_features_request as update_features,
+    GroupId, TopicName, alter_client_quotas_request as alter_client_quotas, alter_configs_request as alter_configs,
+    alter_partition_reassignments_request as alter_reassignments, alter_replica_log_dirs_request as alter_replica_log_dirs,
+    consumer_group_heartbeat_request as consumer_heartbeat, create_partitions_request as create_partitions,
+    create_topics_request as create_topics, delete_records_request as delete_records, delete_topics_request as delete_topics,
+    describe_client_quotas_request as describe_client_quotas, describe_configs_request as describe_configs,
+    describe_log_dirs_request as describe_log_dirs, describe_producers_request as describe_producers,
+    describe_quorum_request as describe_quorum, describe_topic_partitions_request as describe_topic_partitions,
+    elect_leaders_request as elect_leaders, fetch_request as fetch, incremental_alter_configs_request as incremental_alter_configs,
+    join_group_request as join_group, leave_group_request as leave_group, list_offsets_request as list_offsets,
+    list_partition_reassignments_request as list_reassignments, metadata_request as metadata, offset_commit_request as offset_commit,
+    offset_delete_request as offset_delete, offset_fetch_request as offset_fetch, offset_for_leader_epoch_request as leader_epoch,
+    produce_request as produce, sync_group_request as sync_group, update_features_request as update_features,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -62,6 +63,7 @@ const INT8: Kind = Fixed(1);
 const INT16: Kind = Fixed(2);
 const INT32: Kind = Fixed(4);
 const INT64: Kind = Fixed(8);
+const FLOAT64: Kind = Fixed(8);
 const UUID: Kind = Fixed(16);
 
 const fn always(kind: Kind) -> Field {
@@ -105,6 +107,8 @@ pub(crate) fn of(api: ApiKey) -> &'static Shape {
         ApiKey::DeleteTopics => &DELETE_TOPICS,
         ApiKey::InitProducerId => &INIT_PRODUCER_ID,
         ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
+        ApiKey::DescribeClientQuotas => &DESCRIBE_CLIENT_QUOTAS,
+        ApiKey::AlterClientQuotas => &ALTER_CLIENT_QUOTAS,
         ApiKey::UpdateFeatures => &UPDATE_FEATURES,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
         ApiKey::DeleteRecords => &DELETE_RECORDS,
@@ -337,6 +341,19 @@ static LIST_REASSIGNMENTS_TOPIC: Shape =
 static DESCRIBE_PRODUCERS: Shape = body(&[always(Array(&DESCRIBE_PRODUCERS_TOPIC))]);
 static DESCRIBE_PRODUCERS_TOPIC: Shape =
     element(size_of::<describe_producers::TopicRequest>(), &[always(String), always(Array(&BARE_INT32))]);
+
+static DESCRIBE_CLIENT_QUOTAS: Shape = body(&[always(Array(&DESCRIBE_CLIENT_QUOTAS_COMPONENT)), always(BOOLEAN)]);
+static DESCRIBE_CLIENT_QUOTAS_COMPONENT: Shape =
+    element(size_of::<describe_client_quotas::ComponentData>(), &[always(String), always(INT8), always(NullableString)]);
+
+static ALTER_CLIENT_QUOTAS: Shape = body(&[always(Array(&ALTER_CLIENT_QUOTAS_ENTRY)), always(BOOLEAN)]);
+static ALTER_CLIENT_QUOTAS_ENTRY: Shape = element(
+    size_of::<alter_client_quotas::EntryData>(),
+    &[always(Array(&ALTER_CLIENT_QUOTAS_ENTITY)), always(Array(&ALTER_CLIENT_QUOTAS_OP))],
+);
+static ALTER_CLIENT_QUOTAS_ENTITY: Shape = element(size_of::<alter_client_quotas::EntityData>(), &[always(String), always(NullableString)]);
+static ALTER_CLIENT_QUOTAS_OP: Shape =
+    element(size_of::<alter_client_quotas::OpData>(), &[always(String), always(FLOAT64), always(BOOLEAN)]);
 
 static LIST_CONFIG_RESOURCES: Shape = body(&[since(1, Array(&BARE_INT8))]);
 

@@ -125,6 +125,10 @@ apis! {
     ListPartitionReassignments(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse) = 46, 0..=0, flexible 0;
     /// Forgets how far a group has read.
     OffsetDelete(OffsetDeleteRequest, OffsetDeleteResponse) = 47, 0..=0, flexible i16::MAX;
+    /// Reads client quotas.
+    DescribeClientQuotas(DescribeClientQuotasRequest, DescribeClientQuotasResponse) = 48, 0..=1, flexible 1;
+    /// Sets and removes client quotas.
+    AlterClientQuotas(AlterClientQuotasRequest, AlterClientQuotasResponse) = 49, 0..=1, flexible 1;
     /// Says who keeps the cluster's metadata.
     DescribeQuorum(DescribeQuorumRequest, DescribeQuorumResponse) = 55, 0..=2, flexible 0;
     /// Switches features, of which there are none to switch.

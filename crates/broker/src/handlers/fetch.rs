@@ -50,7 +50,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, mut reques
             return (FetchResponse { error_code: code, ..FetchResponse::default() }, None);
         }
     };
-    let client = context.header.client_id.as_deref();
+    let client = context.client();
     let pause = broker.consumer_quota.pause(client, broker.clock.monotonic());
     if !pause.is_zero() {
         let mut response = FetchResponse { throttle_time_ms: throttle::as_ms(pause), ..FetchResponse::default() };
@@ -70,7 +70,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, mut reques
         max_bytes: usize::try_from(request.max_bytes)
             .unwrap_or(0)
             .min(broker.options().fetch_max_bytes)
-            .min(broker.consumer_quota.most_at_once()),
+            .min(broker.consumer_quota.most_at_once(client)),
         deadline: Instant::now() + if settled { Duration::ZERO } else { wait },
         in_turn: session.is_in_turn(),
     };

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod client_quotas;
 mod configs;
 mod configuration;
 mod consume;

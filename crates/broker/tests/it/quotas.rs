@@ -1,4 +1,4 @@
-//! Byte rates by client id (KIP-13, KIP-219) over the wire. The broker's clock stands still, so what is owed does not get less by itself.
+//! Byte rates by user and client id (KIP-13, KIP-219) over the wire. The broker's clock stands still, so what is owed does not get less by itself.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
 use tokio::time::Instant;
 use wal::MemoryOptions;
 
+use crate::client_quotas::{Entity, Op, alter};
 use crate::harness::{TestBroker, batch, fetch_request, produce_request, values};
 
 /// A client may take ten seconds of its rate at once.
@@ -125,4 +126,88 @@ async fn a_throttled_whole_fetch_gets_no_session_and_old_versions_are_throttled_
         assert!((10_000..=12_000).contains(&throttled.throttle_time_ms), "{}", throttled.throttle_time_ms);
         assert_eq!((throttled.session_id, throttled.responses.len()), (0, 0));
     }
+}
+
+/// The pause after a Produce of `bytes` by this client id, on a connection of its own.
+async fn pause_after(broker: &TestBroker, client_id: &'static str, bytes: usize) -> i32 {
+    let mut peer = broker.connect().await;
+    peer.client_id = client_id;
+    peer.ask(9, &produce(-1, bytes)).await.throttle_time_ms
+}
+
+#[tokio::test]
+async fn what_is_set_while_the_broker_runs_counts_at_once_and_before_the_static_rate() {
+    const RATE: usize = 1000;
+    let broker = start(RATE, 0).await;
+    let peer = &mut broker.connect().await;
+    assert_eq!(pause_after(&broker, "a", BURST_SECONDS * RATE + 2000).await / 1000, 2);
+    // Ten times the rate: what is owed is a tenth in time.
+    let entity: Entity<'_> = &[("client-id", Some("a"))];
+    alter(peer, entity, &[("producer_byte_rate", Some(10.0 * RATE as f64))]).await;
+    assert_eq!(pause_after(&broker, "a", 1).await, 0);
+    assert_eq!(pause_after(&broker, "b", BURST_SECONDS * RATE + 2000).await / 1000, 2, "others have the static rate");
+    // A tenth of the first: what is owed takes longer than any pause.
+    alter(peer, entity, &[("producer_byte_rate", Some(RATE as f64 / 10.0))]).await;
+    assert_eq!(pause_after(&broker, "a", 1).await, 20_000);
+    alter(peer, entity, &[("producer_byte_rate", None)]).await;
+    assert_eq!(pause_after(&broker, "a", 1).await, 0, "what took longer than the longest pause was forgiven");
+}
+
+#[tokio::test]
+async fn a_default_is_each_ones_own_and_a_users_quota_is_for_all_its_client_ids() {
+    const RATE: usize = 1000;
+    const MUCH: usize = BURST_SECONDS * RATE + 2000;
+    let rate: Op<'_> = ("producer_byte_rate", Some(RATE as f64));
+    for (entity, shared) in [
+        (&[("client-id", None)][..], false),
+        (&[("user", Some("ANONYMOUS"))], true),
+        (&[("user", None)], true),
+        (&[("user", None), ("client-id", None)], false),
+        (&[("user", Some("ANONYMOUS")), ("client-id", None)], false),
+    ] {
+        let broker = start(0, 0).await;
+        alter(&mut broker.connect().await, entity, &[rate]).await;
+        assert_eq!(pause_after(&broker, "a", MUCH).await / 1000, 2, "{entity:?}");
+        assert_eq!(0 < pause_after(&broker, "b", 1).await, shared, "{entity:?}");
+    }
+    // Nobody is called so.
+    let broker = start(0, 0).await;
+    alter(&mut broker.connect().await, &[("user", Some("User:ANONYMOUS"))], &[rate]).await;
+    assert_eq!(pause_after(&broker, "a", MUCH).await, 0);
+}
+
+#[tokio::test]
+async fn a_consumers_rate_that_is_set_while_the_broker_runs_throttles_it() {
+    const RATE: usize = 1000;
+    let broker = start(0, 0).await;
+    broker.connect().await.ask(9, &produce(-1, 30 * RATE)).await;
+    let peer = &mut broker.connect().await;
+    let fetch = async || broker.connect().await.ask(12, &fetch_request("t", &[(0, 0)])).await;
+    assert_eq!(fetch().await.throttle_time_ms, 0);
+    alter(peer, &[("client-id", Some("test"))], &[("consumer_byte_rate", Some(RATE as f64)), ("producer_byte_rate", Some(1e9))]).await;
+    assert_eq!(fetch().await.throttle_time_ms, 0, "what was fetched before was not counted");
+    let throttled = fetch().await;
+    assert_eq!(throttled.throttle_time_ms / 1000, 20);
+    assert!(throttled.responses.is_empty());
+    alter(peer, &[("client-id", Some("test"))], &[("consumer_byte_rate", None)]).await;
+    assert_eq!(values(&fetch().await.responses[0].partitions[0]).len(), 1);
+}
+
+#[tokio::test]
+async fn an_address_that_connects_more_often_than_it_may_is_refused_and_what_is_open_stays() {
+    let broker = start(0, 0).await;
+    let mut open = broker.connect().await;
+    alter(&mut open, &[("ip", Some("127.0.0.1"))], &[("connection_creation_rate", Some(1.0))]).await;
+    // What ten seconds allow, and one that is paid for afterwards.
+    for _ in 0..=BURST_SECONDS {
+        broker.connect().await.ask(0, &ApiVersionsRequest::default()).await;
+    }
+    assert!(broker.connect().await.is_closed().await);
+    assert_eq!(broker.metric("siltstone_connections_refused_total{reason=\"connection_creation_rate\"}"), 1.0);
+    open.ask(0, &ApiVersionsRequest::default()).await;
+    broker.clock.advance(Duration::from_secs(1));
+    broker.connect().await.ask(0, &ApiVersionsRequest::default()).await;
+    assert!(broker.connect().await.is_closed().await);
+    alter(&mut open, &[("ip", Some("127.0.0.1"))], &[("connection_creation_rate", None)]).await;
+    broker.connect().await.ask(0, &ApiVersionsRequest::default()).await;
 }

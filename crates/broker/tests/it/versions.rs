@@ -242,6 +242,22 @@ async fn every_listed_version_of_every_api_is_answered() {
                 })
                 .await;
             }
+            ApiKey::AlterClientQuotas => {
+                let entity = alter_client_quotas_request::EntityData::default().with_entity_type(text("user"));
+                let op = alter_client_quotas_request::OpData::default().with_key(text("request_percentage")).with_value(0.5);
+                let entry = alter_client_quotas_request::EntryData::default().with_entity(vec![entity.with_entity_name(None)]);
+                let entry = entry.with_ops(vec![op]);
+                let request = |_| AlterClientQuotasRequest::default().with_entries(vec![entry.clone()]);
+                all(peer, *api, request, |version, answer| assert_eq!(answer.entries[0].error_code, 0, "version {version}")).await;
+            }
+            ApiKey::DescribeClientQuotas => {
+                // What the API after it sets is not there yet.
+                let request = |_| DescribeClientQuotasRequest::default();
+                all(peer, *api, request, |version, answer| {
+                    assert_eq!((answer.error_code, answer.entries.map(|entries| entries.len())), (0, Some(0)), "version {version}");
+                })
+                .await;
+            }
             ApiKey::ListConfigResources => {
                 let request = |_| ListConfigResourcesRequest::default();
                 all(peer, *api, request, |version, answer| {

@@ -113,6 +113,8 @@ pub(crate) fn request(draw: &mut Draw, api: ApiKey, version: i16) -> (Request, B
         ApiKey::DeleteTopics => framed!(DeleteTopics, delete_topics(draw, version)),
         ApiKey::InitProducerId => framed!(InitProducerId, init_producer_id(draw, version)),
         ApiKey::OffsetForLeaderEpoch => framed!(OffsetForLeaderEpoch, offset_for_leader_epoch(draw, version)),
+        ApiKey::DescribeClientQuotas => framed!(DescribeClientQuotas, draw_admin::describe_client_quotas(draw, version)),
+        ApiKey::AlterClientQuotas => framed!(AlterClientQuotas, draw_admin::alter_client_quotas(draw, version)),
         ApiKey::UpdateFeatures => framed!(UpdateFeatures, draw_admin::update_features(draw, version)),
         ApiKey::DescribeCluster => framed!(DescribeCluster, describe_cluster(draw, version)),
         ApiKey::DeleteRecords => framed!(DeleteRecords, draw_admin::delete_records(draw, version)),

@@ -191,6 +191,33 @@ pub(crate) fn describe_topic_partitions(draw: &mut Draw) -> DescribeTopicPartiti
     tagged!(draw, true, request)
 }
 
+pub(crate) fn describe_client_quotas(draw: &mut Draw, version: i16) -> DescribeClientQuotasRequest {
+    use protocol::messages::describe_client_quotas_request::ComponentData;
+    let flexible = 1 <= version;
+    let components = draw.list(|draw| {
+        let component = ComponentData::default().with_entity_type(draw.text()).with_match_type(draw.number() as i8);
+        tagged!(draw, flexible, component.with_match(draw.maybe(Draw::text)))
+    });
+    tagged!(draw, flexible, DescribeClientQuotasRequest::default().with_components(components).with_strict(draw.chance()))
+}
+
+pub(crate) fn alter_client_quotas(draw: &mut Draw, version: i16) -> AlterClientQuotasRequest {
+    use protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+    let flexible = 1 <= version;
+    let entries = draw.list(|draw| {
+        let entity = draw.list(|draw| {
+            let entity = EntityData::default().with_entity_type(draw.text()).with_entity_name(draw.maybe(Draw::text));
+            tagged!(draw, flexible, entity)
+        });
+        let ops = draw.list(|draw| {
+            let op = OpData::default().with_key(draw.text()).with_value(draw.i32().into()).with_remove(draw.chance());
+            tagged!(draw, flexible, op)
+        });
+        tagged!(draw, flexible, EntryData::default().with_entity(entity).with_ops(ops))
+    });
+    tagged!(draw, flexible, AlterClientQuotasRequest::default().with_entries(entries).with_validate_only(draw.chance()))
+}
+
 pub(crate) fn update_features(draw: &mut Draw, version: i16) -> UpdateFeaturesRequest {
     use protocol::messages::update_features_request::FeatureUpdateKey;
 

@@ -370,13 +370,13 @@ pub(crate) const KEYS: &[Key] = &[
         name: "quota.producer.default",
         default: "0",
         kind: Kind::Bytes { min: 0 },
-        doc: "Bytes per second that producers of one client id may send before they are asked to pause; 0 for no limit.",
+        doc: "Bytes per second that producers of one client id may send before they are asked to pause; 0 for no limit. A client quota goes before it.",
     },
     Key {
         name: "quota.consumer.default",
         default: "0",
         kind: Kind::Bytes { min: 0 },
-        doc: "Bytes per second that consumers of one client id may fetch before they are asked to pause; 0 for no limit.",
+        doc: "Bytes per second that consumers of one client id may fetch before they are asked to pause; 0 for no limit. A client quota goes before it.",
     },
     Key { name: "log.format", default: "text", kind: Kind::Word(&["text", "json"]), doc: "Form of the program's own log on stderr." },
     Key {
