@@ -15,6 +15,7 @@ use types::{BrokerId, Revision, TopicId, TopicPartition};
 
 use crate::broker_config::Configuration;
 use crate::connection::Limits;
+use crate::connection_slots::{ConnectionLimits, ConnectionSlots};
 use crate::coordinator::{CoordinatorDeps, Coordinators};
 use crate::dispatch::Dispatch;
 use crate::down_conversion::DownConversions;
@@ -22,7 +23,7 @@ use crate::durability::{Altered, Enforcer};
 use crate::fetch_session::FetchSessions;
 use crate::group_lag::GroupLag;
 use crate::leadership::Leadership;
-use crate::listener::{Acceptor, BindError, BoundListener, ConnectionLimits, ConnectionSlots};
+use crate::listener::{Acceptor, BindError, BoundListener};
 use crate::memory_budget::MemoryBudget;
 use crate::metrics::{BrokerMetrics, ConnectionMetrics, FetchSessionMetrics, TrafficMetrics, register_budgets};
 use crate::producer_ids::ProducerIds;

@@ -16,6 +16,7 @@ mod listener;
 
 mod answer_room;
 mod connection;
+mod connection_slots;
 mod gathered;
 mod hurry;
 mod memory_budget;

@@ -13,7 +13,7 @@ use prometheus::{
 };
 use protocol::{ApiKey, ErrorCode};
 
-use crate::listener::Limit;
+use crate::connection_slots::Limit;
 use crate::memory_budget::MemoryBudget;
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: Result<C, prometheus::Error>) -> Result<C, prometheus::Error> {
