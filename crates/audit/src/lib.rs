@@ -1,0 +1,12 @@
+//! Objects held against what metadata says of them.
+//!
+//! [`ObjectReader`] reads one object and says what is wrong with the segments that metadata has in it; [`examine`] makes sure that it is
+//! so before anybody is alarmed. `siltstone store check` does that for all objects at once.
+
+mod examine;
+mod object;
+mod problem;
+
+pub use examine::{ExamineError, examine, is_referenced};
+pub use object::{ObjectReader, Pace, shortest_object};
+pub use problem::{Problem, ProblemKind, Reference};
