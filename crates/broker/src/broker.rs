@@ -91,6 +91,7 @@ pub struct Broker {
     pub(crate) fetch_sessions: Arc<FetchSessions>,
     pub(crate) producer_quota: ClientQuota,
     pub(crate) consumer_quota: ClientQuota,
+    pub(crate) mutation_quota: ClientQuota,
     /// Budget for answers.
     pub(crate) answers: Arc<MemoryBudget>,
     pub(crate) conversions: DownConversions,
@@ -166,6 +167,7 @@ impl Broker {
             fetch_sessions,
             producer_quota: quota(&settings, |quotas| &quotas.producer, |options| options.producer_bytes_per_second),
             consumer_quota: quota(&settings, |quotas| &quotas.consumer, |options| options.consumer_bytes_per_second),
+            mutation_quota: quota(&settings, |quotas| &quotas.mutations, |_| 0),
             answers,
             conversions: DownConversions::new(),
             metrics,

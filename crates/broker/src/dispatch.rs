@@ -123,10 +123,14 @@ impl Dispatch {
                 ResponseBody::ListOffsetsV0(list_offsets::handle_v0(&broker, &context, request).await).into()
             }),
             Request::CreateTopics(request) => self.reply(context.clone(), async move {
-                ResponseBody::CreateTopics(create_topics::handle(&broker, &context, request).await).into()
+                let response = create_topics::handle(&broker, &context, request).await;
+                let throttle = throttle::from_ms(response.throttle_time_ms);
+                Handled { throttle, ..ResponseBody::CreateTopics(response).into() }
             }),
             Request::DeleteTopics(request) => self.reply(context.clone(), async move {
-                ResponseBody::DeleteTopics(delete_topics::handle(&broker, &context, request).await).into()
+                let response = delete_topics::handle(&broker, &context, request).await;
+                let throttle = throttle::from_ms(response.throttle_time_ms);
+                Handled { throttle, ..ResponseBody::DeleteTopics(response).into() }
             }),
             Request::InitProducerId(request) => self.reply(context.clone(), async move {
                 ResponseBody::InitProducerId(init_producer_id::handle(&broker, &context, &request).await).into()
@@ -144,7 +148,9 @@ impl Dispatch {
                 ResponseBody::DescribeCluster(describe_cluster::handle(&broker, &context, &request)).into()
             }),
             Request::CreatePartitions(request) => self.reply(context.clone(), async move {
-                ResponseBody::CreatePartitions(create_partitions::handle(&broker, &context, request).await).into()
+                let response = create_partitions::handle(&broker, &context, request).await;
+                let throttle = throttle::from_ms(response.throttle_time_ms);
+                Handled { throttle, ..ResponseBody::CreatePartitions(response).into() }
             }),
             Request::DeleteRecords(request) => self.reply(context.clone(), async move {
                 ResponseBody::DeleteRecords(delete_records::handle(&broker, &context, request).await).into()

@@ -5,9 +5,11 @@ mod account;
 mod client;
 mod connections;
 mod keys;
+mod mutations;
 mod rates;
 
 pub(crate) use client::{Client, ClientLimit, ClientQuota};
 pub(crate) use connections::ConnectionQuota;
 pub(crate) use keys::check;
+pub(crate) use mutations::Mutations;
 pub(crate) use rates::{ClientRates, QuotaRates};

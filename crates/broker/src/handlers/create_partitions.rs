@@ -12,7 +12,11 @@ use types::Revision;
 use super::create_topics::MAX_PARTITIONS;
 use super::refusal::Refusal;
 use crate::broker::Broker;
+use crate::quota::Mutations;
 use crate::session::RequestContext;
+
+/// The first version that may be told of an exceeded quota.
+const FIRST_THROTTLED: i16 = 3;
 
 pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let mut times_named: HashMap<StrBytes, usize> = HashMap::new();
@@ -21,6 +25,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: C
     }
     let image = broker.image();
     let added: usize = request.topics.iter().map(|topic| added(topic, image.topic_named(&topic.name).map(|topic| &**topic))).sum();
+    let mutations = Mutations::of(broker, context, FIRST_THROTTLED);
     let mut newest = Revision::default();
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
@@ -29,7 +34,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: C
         } else if 1 < times_named[&topic.name.0] {
             Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
         } else {
-            grow(broker, &topic, request.validate_only).await
+            grow(broker, &topic, request.validate_only, &mutations).await
         };
         let result = CreatePartitionsTopicResult::default().with_name(topic.name);
         results.push(match grown {
@@ -50,7 +55,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: C
             result.error_message = Some(StrBytes::from_static_str("the partitions are created, and not served yet"));
         }
     }
-    CreatePartitionsResponse::default().with_results(results)
+    CreatePartitionsResponse::default().with_throttle_time_ms(mutations.throttle_time_ms()).with_results(results)
 }
 
 /// How many partitions one topic of the request asks for beyond those it has.
@@ -58,7 +63,7 @@ fn added(topic: &CreatePartitionsTopic, image: Option<&TopicImage>) -> usize {
     usize::try_from(topic.count).unwrap_or(0).saturating_sub(image.map_or(0, |image| image.partitions.len()))
 }
 
-async fn grow(broker: &Broker, topic: &CreatePartitionsTopic, validate_only: bool) -> Result<Revision, Refusal> {
+async fn grow(broker: &Broker, topic: &CreatePartitionsTopic, validate_only: bool, mutations: &Mutations<'_>) -> Result<Revision, Refusal> {
     let image = broker.image();
     let found = image.topic_named(&topic.name).ok_or_else(Refusal::unknown_topic)?;
     if let Some(assignments) = &topic.assignments {
@@ -66,7 +71,12 @@ async fn grow(broker: &Broker, topic: &CreatePartitionsTopic, validate_only: boo
     }
     let durability = broker.options().topic(&found.configs).durability();
     let request = CreatePartitions { topic: found.id, total: topic.count, durability, validate_only };
-    Ok(broker.metadata.create_partitions(request).await?)
+    mutations.check()?;
+    let revision = broker.metadata.create_partitions(request).await?;
+    if !validate_only {
+        mutations.count(added(topic, Some(found)));
+    }
+    Ok(revision)
 }
 
 /// An assignment must be one that could be kept; which broker leads what is for the metadata service to decide all the same.

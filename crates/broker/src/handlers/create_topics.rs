@@ -11,6 +11,7 @@ use types::Revision;
 
 use super::refusal::Refusal;
 use crate::broker::Broker;
+use crate::quota::Mutations;
 use crate::session::RequestContext;
 use crate::topic_config;
 
@@ -18,6 +19,8 @@ use crate::topic_config;
 pub(crate) const MAX_PARTITIONS: usize = 10_000;
 /// The store replicates, so any number of brokers will do; more than this is a mistake.
 const MAX_REPLICATION_FACTOR: i16 = 16;
+/// The first version that may be told of an exceeded quota.
+const FIRST_THROTTLED: i16 = 6;
 /// Kafka's longest topic name.
 const MAX_NAME: usize = 249;
 
@@ -27,6 +30,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: C
         *times_named.entry(topic.name.0.clone()).or_default() += 1;
     }
     let partitions: usize = request.topics.iter().map(partitions_asked_for).sum();
+    let mutations = Mutations::of(broker, context, FIRST_THROTTLED);
     let mut newest = Revision::default();
     let mut results = Vec::new();
     for topic in &request.topics {
@@ -36,7 +40,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: C
         } else if 1 < times_named[name] {
             Err(Refusal::new(ErrorCode::InvalidRequest, format!("Duplicate topic name: {}", &**name)))
         } else {
-            create(broker, topic, request.validate_only).await
+            create(broker, topic, request.validate_only, &mutations).await
         };
         let result = match created {
             Ok((creation, created)) => {
@@ -58,7 +62,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: C
             result.error_message = Some(StrBytes::from_static_str("the topic is created, and not served yet"));
         }
     }
-    CreateTopicsResponse::default().with_topics(results)
+    CreateTopicsResponse::default().with_throttle_time_ms(mutations.throttle_time_ms()).with_topics(results)
 }
 
 /// Creates a topic that a client asked Metadata for.
@@ -94,7 +98,12 @@ fn partitions_asked_for(topic: &CreatableTopic) -> usize {
     usize::try_from(topic.num_partitions).unwrap_or(0).max(topic.assignments.len())
 }
 
-async fn create(broker: &Broker, topic: &CreatableTopic, validate_only: bool) -> Result<(CreateTopic, TopicCreated), Refusal> {
+async fn create(
+    broker: &Broker,
+    topic: &CreatableTopic,
+    validate_only: bool,
+    mutations: &Mutations<'_>,
+) -> Result<(CreateTopic, TopicCreated), Refusal> {
     check_name(&topic.name).map_err(|message| Refusal::new(ErrorCode::InvalidTopicException, message))?;
     let (partitions, replication_factor) =
         if topic.assignments.is_empty() { counts(broker, topic)? } else { assigned_counts(broker, topic)? };
@@ -108,7 +117,11 @@ async fn create(broker: &Broker, topic: &CreatableTopic, validate_only: bool) ->
     topic_config::check_together(&configs)?;
     let durability = broker.options().topic(&configs).durability();
     let creation = CreateTopic { name: topic.name.to_string(), partitions, replication_factor, configs, durability, validate_only };
+    mutations.check()?;
     let created = broker.metadata.create_topic(creation.clone()).await?;
+    if !validate_only {
+        mutations.count(usize::try_from(partitions).unwrap_or(0));
+    }
     Ok((creation, created))
 }
 

@@ -11,10 +11,13 @@ use uuid::Uuid;
 
 use crate::broker::Broker;
 use crate::error_code;
+use crate::quota::Mutations;
 use crate::session::RequestContext;
 
 /// How long an answer waits for this broker to stop serving what is deleted already.
 const WAIT: Duration = Duration::from_secs(5);
+/// The first version that may be told of an exceeded quota.
+const FIRST_THROTTLED: i16 = 5;
 
 /// A topic as the request names it: by exactly one of the two.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -34,6 +37,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
     for topic in &named {
         *times_named.entry(topic.clone()).or_default() += 1;
     }
+    let mutations = Mutations::of(broker, context, FIRST_THROTTLED);
     let mut newest = Revision::default();
     let mut responses = Vec::new();
     for topic in named {
@@ -43,7 +47,7 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
         } else if 1 < times_named[&topic] {
             Err((ErrorCode::InvalidRequest, "The topic is named more than once.".to_owned()))
         } else {
-            delete(broker, &topic).await
+            delete(broker, &topic, &mutations).await
         };
         responses.push(match deleted {
             Ok((revision, id, name)) => {
@@ -57,14 +61,14 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: D
         });
     }
     let _ = tokio::time::timeout(WAIT, broker.leadership.applied(newest)).await;
-    DeleteTopicsResponse::default().with_responses(responses)
+    DeleteTopicsResponse::default().with_throttle_time_ms(mutations.throttle_time_ms()).with_responses(responses)
 }
 
 fn result(name: Option<StrBytes>, id: Uuid) -> DeletableTopicResult {
     DeletableTopicResult::default().with_name(name.map(TopicName)).with_topic_id(id)
 }
 
-async fn delete(broker: &Broker, topic: &Named) -> Result<(Revision, TopicId, StrBytes), (ErrorCode, String)> {
+async fn delete(broker: &Broker, topic: &Named, mutations: &Mutations<'_>) -> Result<(Revision, TopicId, StrBytes), (ErrorCode, String)> {
     let image = broker.image();
     let found = match (&topic.name, topic.id.is_nil()) {
         (Some(name), true) => image.topic_named(name).ok_or(ErrorCode::UnknownTopicOrPartition),
@@ -76,6 +80,8 @@ async fn delete(broker: &Broker, topic: &Named) -> Result<(Revision, TopicId, St
         let what = if code == ErrorCode::UnknownTopicId { "topic ID" } else { "topic-partition" };
         (code, format!("This server does not host this {what}."))
     })?;
+    mutations.check().map_err(|refusal| (refusal.code, refusal.message))?;
     let revision = broker.metadata.delete_topic(found.id).await.map_err(|error| (error_code::admin(&error), error.to_string()))?;
+    mutations.count(found.partitions.len());
     Ok((revision, found.id, StrBytes::from_string(found.name.clone())))
 }

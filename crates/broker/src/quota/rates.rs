@@ -8,13 +8,14 @@ use metadata_api::{ClientQuotaEntity, EntityQuotas, QuotaEntityName};
 
 use super::account::Rate;
 use super::client::{Client, ClientLimit};
-use super::keys::{CONNECTION_CREATION_RATE, CONSUMER_BYTE_RATE, PRODUCER_BYTE_RATE};
+use super::keys::{CONNECTION_CREATION_RATE, CONSUMER_BYTE_RATE, CONTROLLER_MUTATION_RATE, PRODUCER_BYTE_RATE};
 
 /// What is set, by key.
 #[derive(Default)]
 pub(crate) struct QuotaRates {
     pub(crate) producer: ClientRates,
     pub(crate) consumer: ClientRates,
+    pub(crate) mutations: ClientRates,
     pub(crate) connections: IpRates,
 }
 
@@ -24,6 +25,7 @@ impl QuotaRates {
         Self {
             producer: ClientRates::new(set, PRODUCER_BYTE_RATE),
             consumer: ClientRates::new(set, CONSUMER_BYTE_RATE),
+            mutations: ClientRates::new(set, CONTROLLER_MUTATION_RATE),
             connections: IpRates::new(set),
         }
     }

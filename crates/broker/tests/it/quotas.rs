@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
+use protocol::ErrorCode;
+use protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use protocol::messages::create_topics_request::CreatableTopic;
+use protocol::messages::delete_topics_request::DeleteTopicState;
+use protocol::messages::{
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ProduceRequest, TopicName,
+};
 use tokio::time::Instant;
 use wal::MemoryOptions;
 
 use crate::client_quotas::{Entity, Op, alter};
-use crate::harness::{TestBroker, batch, fetch_request, produce_request, values};
+use crate::harness::{TestBroker, batch, fetch_request, produce_request, text, values};
 
 /// A client may take ten seconds of its rate at once.
 const BURST_SECONDS: usize = 10;
@@ -210,4 +216,64 @@ async fn an_address_that_connects_more_often_than_it_may_is_refused_and_what_is_
     assert!(broker.connect().await.is_closed().await);
     alter(&mut open, &[("ip", Some("127.0.0.1"))], &[("connection_creation_rate", None)]).await;
     broker.connect().await.ask(0, &ApiVersionsRequest::default()).await;
+}
+
+fn creation(name: &str, partitions: i32) -> CreateTopicsRequest {
+    let topic = CreatableTopic::default().with_name(TopicName(text(name))).with_num_partitions(partitions).with_replication_factor(1);
+    CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000)
+}
+
+/// A broker whose client "test" has created as many partitions at its rate of 1 a second as no pause follows, and 2 more.
+async fn with_an_exceeded_mutation_rate() -> TestBroker {
+    let broker = start(0, 0).await;
+    alter(&mut broker.connect().await, &[("client-id", Some("test"))], &[("controller_mutation_rate", Some(1.0))]).await;
+    let created = broker.connect().await.ask(7, &creation("many", BURST_SECONDS as i32 + 2)).await;
+    assert_eq!((created.topics[0].error_code, created.throttle_time_ms), (0, 2000), "what begins within the rate is done");
+    broker
+}
+
+#[tokio::test]
+async fn changes_of_topics_above_their_rate_are_refused_until_what_was_changed_is_paid_for() {
+    let broker = with_an_exceeded_mutation_rate().await;
+    let exceeded = ErrorCode::ThrottlingQuotaExceeded.code();
+    // By connections of their own: a pause is not what this test waits for.
+    let create = async || broker.connect().await.ask(7, &creation("more", 1)).await;
+    let grow = async || {
+        let topic = CreatePartitionsTopic::default().with_name(TopicName(text("t"))).with_count(3).with_assignments(None);
+        broker.connect().await.ask(3, &CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000)).await
+    };
+    let delete = async || {
+        let topic = DeleteTopicState::default().with_name(Some(TopicName(text("t"))));
+        broker.connect().await.ask(6, &DeleteTopicsRequest::default().with_topics(vec![topic])).await
+    };
+    let refused = create().await;
+    let words = Some(text("The throttling quota has been exceeded."));
+    assert_eq!((refused.topics[0].error_code, &refused.topics[0].error_message, refused.throttle_time_ms), (exceeded, &words, 2000));
+    let refused = grow().await;
+    assert_eq!((refused.results[0].error_code, refused.throttle_time_ms), (exceeded, 2000));
+    let refused = delete().await;
+    assert_eq!((refused.responses[0].error_code, refused.throttle_time_ms), (exceeded, 2000));
+    let mut other = broker.connect().await;
+    other.client_id = "other";
+    assert_eq!(other.ask(7, &creation("other", 1)).await.topics[0].error_code, 0);
+
+    broker.clock.advance(Duration::from_secs(2));
+    let validated = broker.connect().await.ask(7, &creation("more", 100).with_validate_only(true)).await;
+    assert_eq!((validated.topics[0].error_code, validated.throttle_time_ms), (0, 0), "what is only validated costs nothing");
+    let created = create().await;
+    assert_eq!((created.topics[0].error_code, created.throttle_time_ms), (0, 1000));
+    broker.clock.advance(Duration::from_secs(1));
+    let grown = grow().await;
+    assert_eq!((grown.results[0].error_code, grown.throttle_time_ms), (0, 2000), "two partitions are new");
+    broker.clock.advance(Duration::from_secs(2));
+    let deleted = delete().await;
+    assert_eq!((deleted.responses[0].error_code, deleted.throttle_time_ms), (0, 3000), "three partitions are gone");
+}
+
+#[tokio::test]
+async fn clients_that_do_not_know_of_a_mutation_rate_pause_and_get_what_they_ask_for() {
+    let broker = with_an_exceeded_mutation_rate().await;
+    let created = broker.connect().await.ask(5, &creation("more", 1)).await;
+    assert_eq!((created.topics[0].error_code, created.throttle_time_ms), (0, 3000));
+    assert!(3.0 <= broker.metric("siltstone_throttled_seconds_total{api=\"CreateTopics\"}"));
 }
