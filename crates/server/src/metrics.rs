@@ -80,6 +80,7 @@ struct PartsCollector {
     partitions: IntGauge,
     topics: IntGauge,
     snapshot_age: GaugeVec,
+    segments: IntGauge,
     store_requests: IntCounterVec,
     store_bytes: IntCounterVec,
     store_seconds: GaugeVec,
@@ -123,6 +124,10 @@ impl PartsCollector {
                 snapshot_age: GaugeVec::new(
                     options("siltstone_metadata_snapshot_age_seconds", "Age of the newest snapshot of the metadata in the store"),
                     &[],
+                )?,
+                segments: gauge(
+                    "siltstone_metadata_segments",
+                    "Segment entries that the metadata holds; metadata.max.segments bounds them",
                 )?,
                 store_requests: IntCounterVec::new(options("siltstone_store_requests_total", "Store requests"), &["operation", "outcome"])?,
                 store_bytes: IntCounterVec::new(
@@ -170,7 +175,7 @@ impl PartsCollector {
         make().context("make metrics")
     }
 
-    fn families(&self) -> [&dyn Collector; 23] {
+    fn families(&self) -> [&dyn Collector; 24] {
         [
             &self.wal_bytes,
             &self.wal_generations,
@@ -184,6 +189,7 @@ impl PartsCollector {
             &self.partitions,
             &self.topics,
             &self.snapshot_age,
+            &self.segments,
             &self.store_requests,
             &self.store_bytes,
             &self.store_seconds,
@@ -216,6 +222,7 @@ impl PartsCollector {
             let age = Timestamp(parts.clock.wall_ms()).millis_since(taken);
             self.snapshot_age.with_label_values(&[] as &[&str]).set(age as f64 / 1000.0);
         }
+        self.segments.set(signed(parts.metadata_service.segments()));
         self.read_store(parts);
         if let Some(rewrites) = &parts.rewrites {
             let status = rewrites.status();

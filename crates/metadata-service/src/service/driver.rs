@@ -86,6 +86,8 @@ pub(crate) struct Driver {
     /// What is asked for is in the store before it is answered (rule R15).
     pub(crate) remote_store: bool,
     pub(crate) feed: Arc<ImageFeed>,
+    /// Tells how many segments the state holds.
+    pub(crate) segments: watch::Sender<u64>,
     pub(crate) tasks: Tasks,
     pub(crate) changes: ImageChanges,
     pub(crate) heard: HashMap<BrokerId, (BrokerEpoch, Duration)>,
@@ -165,6 +167,7 @@ impl Driver {
         if let Some(delta) = self.changes.take_delta(&self.state) {
             self.feed.send(delta);
         }
+        self.segments.send_replace(self.state.segment_count());
         let is_mirrored = decided.iter().any(|call| call.mirrored);
         let (waiting, others): (Vec<_>, Vec<_>) = decided.into_iter().partition(|call| call.waits_for_mirror);
         release(others);

@@ -195,6 +195,7 @@ pub struct MetadataService {
     tasks: Tasks,
     stopped: watch::Receiver<Option<String>>,
     snapshot: watch::Receiver<Option<Timestamp>>,
+    segments: watch::Receiver<u64>,
     client: Arc<dyn MetadataClient>,
 }
 
@@ -263,6 +264,7 @@ impl MetadataService {
         let (messages, queue) = mpsc::channel(QUEUE);
         let (handle, shutdown, tasks) = (Handle::new(messages), Shutdown::new(), Tasks::new());
         let (snapshot_time, snapshot) = watch::channel(loaded.manifest.as_ref().map(|manifest| Timestamp(manifest.now)));
+        let (segment_count, segments) = watch::channel(loaded.state.segment_count());
         let housekeeping = Housekeeping {
             handle: handle.clone(),
             journal: journal.clone(),
@@ -289,6 +291,7 @@ impl MetadataService {
             session_timeout: options.session_timeout,
             remote_store: options.remote_store,
             feed: feed.clone(),
+            segments: segment_count,
             tasks: tasks.clone(),
             changes: ImageChanges::default(),
             heard: HashMap::new(),
@@ -312,7 +315,7 @@ impl MetadataService {
         tasks.spawn("metadata-sessions", watch_sessions(handle.clone(), options.tick, shutdown.clone()));
         tasks.spawn("metadata-housekeeping", housekeeping.run(shutdown.clone()));
         let client = in_process(&handle, &feed, &random, options.deadline);
-        Ok(Self { handle, feed, random, cluster, gate, deadline: options.deadline, shutdown, tasks, stopped, snapshot, client })
+        Ok(Self { handle, feed, random, cluster, gate, deadline: options.deadline, shutdown, tasks, stopped, snapshot, segments, client })
     }
 
     /// The store, for whatever belongs to the cluster. Until the store has been held against the journal every call is `Unavailable`.
@@ -346,6 +349,11 @@ impl MetadataService {
     /// what no object says, such as the offsets that groups committed.
     pub fn newest_snapshot(&self) -> Option<Timestamp> {
         *self.snapshot.borrow()
+    }
+
+    /// Segment entries held for all partitions; [`Options::max_segments`] bounds them.
+    pub fn segments(&self) -> u64 {
+        *self.segments.borrow()
     }
 
     /// Answers gRPC on `listener` until the service or `shutdown` stops.

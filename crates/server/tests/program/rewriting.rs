@@ -62,6 +62,7 @@ async fn small_segments_become_few_also_when_the_broker_is_killed_meanwhile() {
     let before = segments(&broker).await;
     assert!(SEGMENTS * 9 / 10 <= before.len(), "{} segments", before.len());
     assert!(before.iter().all(|segment| segment["origin"] == "range"));
+    assert!(before.len() as u64 <= metric(&broker, "siltstone_metadata_segments").await);
     let all: String = (0..SEGMENTS).map(|number| line(number) + "\n").collect();
     assert!(siltstone_ok(&["consume", "lines", "--bootstrap", &broker.bootstrap]).await == all);
     assert_eq!(metric(&broker, "siltstone_rewrites_total{outcome=\"done\"}").await, 0, "it was switched off");

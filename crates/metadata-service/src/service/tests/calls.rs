@@ -256,3 +256,18 @@ async fn stopping_in_order_says_so() {
     let late = client.allocate_producer_ids(1).await;
     assert!(matches!(late, Err(MetadataError::Unavailable { .. })), "{late:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn segments_are_counted_before_the_publish_is_answered_and_again_after_a_restart() {
+    let machine = Machine::new();
+    let service = machine.start().await.unwrap();
+    assert_eq!(service.segments(), 0);
+    let mut broker = Broker::register(&service).await;
+    let topic = broker.create("orders").await;
+    for number in 1..=3 {
+        broker.add(&machine, number, topic, 0).await;
+        assert_eq!(service.segments(), number);
+    }
+    drop(service);
+    assert_eq!(machine.start().await.unwrap().segments(), 3);
+}
