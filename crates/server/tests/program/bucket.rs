@@ -75,7 +75,7 @@ async fn a_broker_on_a_bucket_keeps_everything_there() {
 
 #[tokio::test]
 async fn a_bucket_whose_puts_replace_is_refused_by_the_probe_and_at_start() {
-    let server = S3Server::start(&["bucket"], Quirks { ignores_conditions: true }).await;
+    let server = S3Server::start(&["bucket"], Quirks { ignores_conditions: true, ..Quirks::default() }).await;
     let endpoint = format!("store.s3.endpoint={}", server.endpoint());
     let told = refused(&["store", "probe", "s3://bucket/a", "--quick", "--set", &endpoint]).await;
     assert!(told.contains("lacks what a broker relies on, or does not show it: put-if-absent, put-race"), "{told}");

@@ -255,7 +255,7 @@ async fn s3_is_asked_for_what_only_it_has_too_and_left_empty() {
 
 #[tokio::test]
 async fn a_bucket_whose_puts_replace_is_found_out() {
-    let server = S3Server::start(&["bucket"], Quirks { ignores_conditions: true }).await;
+    let server = S3Server::start(&["bucket"], Quirks { ignores_conditions: true, ..Quirks::default() }).await;
     let probe = s3_probe(&server);
     assert_eq!(lacking(&probe.run().await), ["put-if-absent", "put-race"]);
     let error = check_reliance(Arc::clone(&probe.scratch.store), random()).await.unwrap_err();
