@@ -12,7 +12,7 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run minio check test crash outage stores clients compat suites kafka-tools differential terraform fuzz perf
+.PHONY: help setup build run minio check test crash outage soak stores clients compat suites kafka-tools differential terraform fuzz perf
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ stores: build ## the same tests on S3 stores of different make; STORES="minio â€
 
 outage: setup ## a bucket that throttles, loses answers, damages bodies and is away for MINUTES minutes (10), under load
 	@SILTSTONE_TEST_OUTAGE_SECONDS=$$((60 * $(or $(MINUTES),10))) $(CARGO) test --release --locked --test program store_faults:: -- --nocapture
+
+soak: setup ## GIB (5) through a broker on a MinIO that stops and starts, killed five times, its disk full once, its metadata lost; STORE=versitygw
+	@GIB=$(or $(GIB),5) tests/stores/soak $(STORE)
 
 clients: build ## new and old clients write and read a file of 100,000 lines; CLIENTS="kcat â€¦" for some
 	@tests/clients/run $(PROGRAM) $(CLIENTS)

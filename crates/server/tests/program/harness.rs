@@ -155,8 +155,13 @@ pub(crate) async fn siltstone(arguments: &[&str]) -> Output {
 
 /// The same with these variables in its environment.
 pub(crate) async fn siltstone_in(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    siltstone_within(PATIENCE, environment, arguments).await
+}
+
+/// The same for what may take longer than anything else.
+pub(crate) async fn siltstone_within(limit: Duration, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     let command = Command::new(PROGRAM).args(arguments).envs(environment.iter().copied()).stdin(Stdio::null()).kill_on_drop(true).output();
-    timeout(PATIENCE, command).await.expect("the command ends in time").expect("run the program")
+    timeout(limit, command).await.expect("the command ends in time").expect("run the program")
 }
 
 /// The same with text on standard input.
