@@ -174,7 +174,8 @@ impl Dispatch {
                 Handled { charge, ..ResponseBody::DescribeClientQuotas(describe_client_quotas::handle(&broker, &context, &request)).into() }
             }),
             Request::AlterClientQuotas(request) => self.reply(context.clone(), async move {
-                ResponseBody::AlterClientQuotas(alter_client_quotas::handle(&broker, &context, request).await).into()
+                let charge = room(&broker, alter_client_quotas::answer_bytes(&request)).await;
+                Handled { charge, ..ResponseBody::AlterClientQuotas(alter_client_quotas::handle(&broker, &context, request).await).into() }
             }),
             Request::AlterReplicaLogDirs(request) => self.reply(context.clone(), async move {
                 ResponseBody::AlterReplicaLogDirs(alter_replica_log_dirs::handle(&broker, &context, &request)).into()

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use metadata_api::{AlterClientQuotas, ClientQuotaAlteration, ClientQuotaEntity, EntityQuotas, QuotaEntityName};
-use protocol::ErrorCode;
 use protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use protocol::messages::alter_client_quotas_response::{EntityData as AnsweredEntity, EntryData as AnsweredEntry};
 use protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
+use protocol::{ErrorCode, StrBytes};
 use types::Revision;
 
 use super::refusal::{Refusal, outcome};
@@ -16,7 +16,24 @@ use crate::config_change::{APPLY_MS, named_twice};
 use crate::quota;
 use crate::session::RequestContext;
 
+/// Changes that one request may make, as in Kafka (KRaft's records per operation); an entity counts as one at least.
+const MAX_CHANGES: usize = 10_000;
+/// About what an entity takes in an answer beside its names.
+const ENTRY_BYTES: usize = 128;
+
+/// About how many bytes the answer will have, so that room for it can be taken before it is made.
+pub(crate) fn answer_bytes(request: &AlterClientQuotasRequest) -> usize {
+    request.entries.len() * ENTRY_BYTES
+}
+
 pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: AlterClientQuotasRequest) -> AlterClientQuotasResponse {
+    let changes: usize = request.entries.iter().map(|entry| entry.ops.len().max(1)).sum();
+    if MAX_CHANGES < changes {
+        broker.metrics.requests.error(context.header.api_key, ErrorCode::PolicyViolation);
+        let words = StrBytes::from_static_str("Unable to perform excessively large batch operation.");
+        let refused = |entry: EntryData| answered(entry.entity, ErrorCode::PolicyViolation.code(), Some(words.clone()));
+        return AlterClientQuotasResponse::default().with_entries(request.entries.into_iter().map(refused).collect());
+    }
     let entities: Vec<_> = request.entries.iter().map(|entry| entity(&entry.entity)).collect();
     let twice = named_twice(entities.iter().flatten().cloned());
     let checked = entities.into_iter().zip(&request.entries).map(|(entity, entry)| match entity? {
@@ -36,10 +53,14 @@ pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: A
     let entries = request.entries.into_iter().zip(checked).map(|(EntryData { entity, .. }, checked)| {
         let done = checked.and_then(|_| altered.clone().map(|_| ()).map_err(Refusal::from));
         let (code, message) = outcome(broker, context, done);
-        let named = |part: EntityData| AnsweredEntity::default().with_entity_type(part.entity_type).with_entity_name(part.entity_name);
-        AnsweredEntry::default().with_error_code(code).with_error_message(message).with_entity(entity.into_iter().map(named).collect())
+        answered(entity, code, message)
     });
     AlterClientQuotasResponse::default().with_entries(entries.collect())
+}
+
+fn answered(entity: Vec<EntityData>, code: i16, message: Option<StrBytes>) -> AnsweredEntry {
+    let named = |part: EntityData| AnsweredEntity::default().with_entity_type(part.entity_type).with_entity_name(part.entity_name);
+    AnsweredEntry::default().with_error_code(code).with_error_message(message).with_entity(entity.into_iter().map(named).collect())
 }
 
 fn invalid(text: impl Into<String>) -> Refusal {

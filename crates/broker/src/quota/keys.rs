@@ -78,7 +78,7 @@ mod tests {
         let ip = ClientQuotaEntity::Ip(QuotaEntityName::Default);
         let good = [
             (&client, PRODUCER_BYTE_RATE, 1.0),
-            (&client, CONSUMER_BYTE_RATE, 1235.000_000_1),
+            (&client, CONSUMER_BYTE_RATE, 1_235.000_000_1),
             (&client, "request_percentage", 56.623_67),
             (&client, "controller_mutation_rate", 0.1),
             (&ip, "connection_creation_rate", f64::from(i32::MAX)),

@@ -148,8 +148,10 @@ mod tests {
         QuotaEntityName::Named(name.to_owned())
     }
 
+    type LimitOf = fn(Rate, Client<'_>) -> ClientLimit;
+
     /// Kafka's table (`ClientQuotaManager`): the entities that fit a client, in the order in which they count, and whose account it is.
-    fn kafkas_table<'a>(client: Client<'a>) -> [(ClientQuotaEntity, fn(Rate, Client<'a>) -> ClientLimit); 8] {
+    fn kafkas_table(client: Client<'_>) -> [(ClientQuotaEntity, LimitOf); 8] {
         use ClientQuotaEntity::{ClientId, User, UserClientId};
         let (user, id, default) = (|| named(client.user), || named(client.id), || QuotaEntityName::Default);
         [

@@ -15,6 +15,8 @@ const ANY: i8 = 2;
 
 /// Type and name of each part; no name is the default.
 pub(crate) type Entity<'a> = &'a [(&'a str, Option<&'a str>)];
+/// Type, how it is matched, and the name of what is.
+type Filter<'a> = &'a [(&'a str, i8, Option<&'a str>)];
 /// Key and value; no value removes.
 pub(crate) type Op<'a> = (&'a str, Option<f64>);
 
@@ -42,7 +44,7 @@ pub(crate) async fn alter(peer: &mut Peer, entity: Entity<'_>, ops: &[Op<'_>]) {
 }
 
 /// What a filter finds, an entity a line: `type=name …: key=value …`.
-async fn describe(peer: &mut Peer, filter: &[(&str, i8, Option<&str>)], strict: bool) -> Result<Vec<String>, (i16, String)> {
+async fn describe(peer: &mut Peer, filter: Filter<'_>, strict: bool) -> Result<Vec<String>, (i16, String)> {
     let component = |(kind, match_type, name): &(&str, i8, Option<&str>)| {
         ComponentData::default().with_entity_type(text(kind)).with_match_type(*match_type).with_match(name.map(text))
     };
@@ -78,7 +80,7 @@ async fn what_is_set_is_found_by_filters_strict_or_not() {
         "user=u client-id=a: producer_byte_rate=4",
         "ip=127.0.0.1: connection_creation_rate=6",
     ];
-    let cases: [(&[(&str, i8, Option<&str>)], bool, &[usize]); 13] = [
+    let cases: [(Filter<'_>, bool, &[usize]); 13] = [
         (&[], false, &[0, 1, 2, 3, 4, 5]),
         (&[], true, &[]),
         (&[("client-id", ANY, None)], false, &[0, 1, 3, 4]),
@@ -158,12 +160,29 @@ async fn what_is_refused_is_said_in_kafkas_words_and_the_rest_of_the_request_is_
 }
 
 #[tokio::test]
+async fn a_request_of_too_many_changes_is_refused_whole() {
+    let broker = TestBroker::start().await;
+    let peer = &mut broker.connect().await;
+    let ids: Vec<_> = (0..5_001).map(|number| number.to_string()).collect();
+    let entries = |count: usize| {
+        let ops = [("producer_byte_rate", Some(1.0)), ("consumer_byte_rate", Some(1.0))];
+        ids[..count].iter().map(|id| entry(&[("client-id", Some(id))], &ops)).collect::<Vec<_>>()
+    };
+    let words = "Unable to perform excessively large batch operation.".to_owned();
+    let refused = ask(peer, entries(5_001), false).await;
+    assert!(refused.iter().all(|answer| *answer == (ErrorCode::PolicyViolation.code(), Some(words.clone()))));
+    assert_eq!(describe(peer, &[], false).await.unwrap().len(), 0);
+    assert!(ask(peer, entries(5_000), false).await.iter().all(|answer| *answer == (0, None)));
+    assert_eq!(describe(peer, &[], false).await.unwrap().len(), 5_000);
+}
+
+#[tokio::test]
 async fn a_filter_that_cannot_be_is_refused_in_kafkas_words() {
     let broker = TestBroker::start().await;
     let peer = &mut broker.connect().await;
     let combined =
         "Invalid entity filter component combination. IP filter component should not be used with user or clientId filter component.";
-    let cases: [(&[(&str, i8, Option<&str>)], &str); 7] = [
+    let cases: [(Filter<'_>, &str); 7] = [
         (&[("", ANY, None)], "Invalid empty entity type."),
         (&[("user", ANY, None), ("user", DEFAULT, None)], "Entity type user cannot appear more than once in the filter."),
         (&[("user", EXACT, None)], "Request specified MATCH_TYPE_EXACT, but set match string to null."),
