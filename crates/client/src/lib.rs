@@ -15,6 +15,7 @@ mod group_consumer;
 mod groups;
 mod partitioner;
 mod producer;
+mod quotas;
 mod retry;
 
 pub use admin::{BrokerInfo, ClusterDescription, ListedOffset, NewTopic, OffsetSpec};
@@ -28,4 +29,5 @@ pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember, G
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Acks, Delivery, Producer, ProducerOptions, ProducerRecord, RecordMetadata};
 pub use protocol::ErrorCode;
+pub use quotas::{ClientQuota, QuotaChange, QuotaEntity};
 pub use records::{Codec, RecordHeader};

@@ -38,6 +38,9 @@ enum Command {
     /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(commands::group::Command),
+    /// List and alter client quotas
+    #[command(subcommand)]
+    Quota(commands::quota::Command),
     /// Write lines from standard input or a file into a topic
     Produce(commands::produce::Arguments),
     /// Read a topic's records to standard output
@@ -194,6 +197,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Wal(command) => commands::forgive_closed_pipe(commands::wal::run(command)),
         Command::Topic(command) => commands::block_on(commands::topic::run(command)),
         Command::Group(command) => commands::block_on(commands::group::run(command)),
+        Command::Quota(command) => commands::block_on(commands::quota::run(command)),
         Command::Produce(arguments) => commands::block_on(commands::produce::run(arguments)),
         Command::Consume(arguments) => commands::block_on(commands::consume::run(arguments)),
         Command::Segment(command) => commands::block_on(commands::segment::run(command)),

@@ -5,6 +5,7 @@ pub(crate) mod consume;
 pub(crate) mod group;
 pub(crate) mod health;
 pub(crate) mod produce;
+pub(crate) mod quota;
 pub(crate) mod segment;
 pub(crate) mod store;
 pub(crate) mod topic;

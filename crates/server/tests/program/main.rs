@@ -14,6 +14,7 @@ mod groups;
 mod harness;
 mod inspect;
 mod proxy;
+mod quotas;
 mod rebuild;
 mod records;
 mod reference;
