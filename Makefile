@@ -12,7 +12,7 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run minio check test crash outage soak stores clients compat suites kafka-tools differential terraform fuzz perf
+.PHONY: help setup build run minio check test crash outage soak stores clients compat suites kafka-tools differential terraform fuzz bench numbers
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -92,5 +92,8 @@ terraform: build ## the Terraform modules' tests, and their example applied to m
 fuzz: setup ## fuzz every decoder for SECONDS_EACH (20); TARGETS="request …" for some
 	@unset CARGO_TARGET_DIR; tests/fuzz/run $(or $(SECONDS_EACH),20) $(TARGETS)
 
-perf: build ## one librdkafka client beside the raw disk, the loopback and its own ceiling; prints a report
-	@tests/perf/run $(PROGRAM) $(ROUNDS)
+bench: build ## beside Apache Kafka and the machine's limits; CASES="produce-16 …" for some, QUICK=1 for ten minutes of them, ROUNDS=n (5)
+	@tests/perf/run bench $(PROGRAM) --rounds $(or $(ROUNDS),$(if $(QUICK),3,5)) --cases "$(CASES)" $(if $(QUICK),--quick --seconds 4)
+
+numbers: build ## what a store is asked for and how it is felt: docs/operations/store.md; SECONDS_EACH=n of a measurement (20)
+	@tests/perf/run store $(PROGRAM) --seconds $(or $(SECONDS_EACH),20)
