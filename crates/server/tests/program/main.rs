@@ -10,6 +10,7 @@ mod crash;
 mod deploy;
 mod durability;
 mod faults;
+mod golden_stores;
 mod groups;
 mod harness;
 mod inspect;
