@@ -25,8 +25,10 @@ use crate::memory_budget::{Charge, MemoryBudget};
 use crate::pipeline::Pipeline;
 use crate::session::Session;
 
-/// Requests of one connection that may wait for their answers.
-const PIPELINE: usize = 64;
+/// Requests of one connection that may wait for their answers. An answer with durability `object` takes an upload interval and a PUT,
+/// and librdkafka sends a request for every partition's batch: with few, what is due then waits in the socket, for seconds. What they
+/// hold is bounded by the budget of requests.
+const PIPELINE: usize = 1024;
 /// A frame's buffer begins with at most this and doubles as its bytes arrive.
 const FIRST_CHUNK: usize = 64 * 1024;
 /// Bytes per second below which a frame counts as held back.
