@@ -14,7 +14,6 @@
 //! Nothing is kept between rewrites that matters: killed anywhere, the next start looks again, and what was uploaded and not recorded
 //! is an object of an epoch that is over.
 
-mod budget;
 mod failpoint;
 mod merge;
 mod pick;
@@ -31,7 +30,7 @@ use metadata_api::{
     ReplaceVerdict,
 };
 use parking_lot::Mutex;
-use runtime::{Backoff, Clock, Random, Shutdown};
+use runtime::{Backoff, Clock, IoBudget, Random, Shutdown};
 use segment::{BuiltObject, ObjectHeader};
 use store::{Body, ObjectStore, RangeReader, StoreError, UPLOAD_BACKOFF, put_verified};
 use tokio::time::{Instant, timeout};
@@ -41,7 +40,6 @@ use types::{
 
 use crate::OffloadHandle;
 use crate::handle::Shared;
-use budget::IoBudget;
 use merge::{Candidate, MergeError, Sound};
 use pick::{Policy, pick};
 use read::{ReadError, Source};

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt, TryStreamExt};
+use runtime::IoBudget;
 use segment::{ObjectContents, ObjectError, SegmentEntry, TRAILER_BYTES, Trailer, data_range};
 use store::{ObjectStore, RangeReader, RangeRequest, ReadClass, StoreError};
 use types::{ObjectKey, Offset, Revision, SegmentRef, TopicPartition};
 
 use super::Counters;
-use super::budget::IoBudget;
 
 /// Bytes between two wanted pieces that are read along rather than asked for around.
 const GAP_BYTES: u64 = 64 << 10;

@@ -1,4 +1,4 @@
-//! The rewriter's own share of what the store and the network carry: bytes read and bytes written, together.
+//! A background task's own share of what the store and the network carry.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 const BURST: Duration = Duration::from_secs(1);
 
 /// A token bucket over bytes. A transfer larger than the bucket waits for as long as it is large, and so does whoever comes next.
-pub(super) struct IoBudget {
+pub struct IoBudget {
     bytes_per_second: u64,
     /// When all that was taken is paid for.
     paid_at: Mutex<Instant>,
@@ -17,12 +17,12 @@ pub(super) struct IoBudget {
 
 impl IoBudget {
     /// `bytes_per_second` is at least 1.
-    pub(super) fn new(bytes_per_second: u64) -> Self {
+    pub fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second: bytes_per_second.max(1), paid_at: Mutex::new(Instant::now()) }
     }
 
     /// Returns when `bytes` may be transferred.
-    pub(super) async fn take(&self, bytes: u64) {
+    pub async fn take(&self, bytes: u64) {
         let until = {
             let mut paid_at = self.paid_at.lock();
             let now = Instant::now();
