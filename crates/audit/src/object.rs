@@ -20,11 +20,14 @@ const TAIL_BYTES: u64 = 64 << 10;
 /// Bytes between two wanted pieces that are read along rather than asked for around.
 const GAP_BYTES: u64 = 64 << 10;
 
-/// Told of every request before it is sent, so that it can wait, and count.
+/// Told of every request before it is sent, so that it can wait, and of what came, so that it can count.
 #[async_trait]
 pub trait Pace: Send + Sync {
     /// Returns when a request for `bytes` may be sent; 0 for one that only asks for an object's length.
     async fn request(&self, bytes: u64);
+
+    /// So many bytes came.
+    fn received(&self, bytes: u64);
 }
 
 /// Reads objects and verifies them. Bytes come from the store itself and from no cache; one request at a time, so that the memory needed is
@@ -179,7 +182,9 @@ impl ObjectReader<'_> {
 
     async fn get(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.pace.request(range.end - range.start).await;
-        self.store.get_range(name, range).await
+        let bytes = self.store.get_range(name, range).await?;
+        self.pace.received(bytes.len() as u64);
+        Ok(bytes)
     }
 }
 

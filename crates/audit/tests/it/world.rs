@@ -1,5 +1,6 @@
 //! A topic whose segments are published in objects that were built by hand.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,8 +35,11 @@ pub(crate) struct Counted {
 
 #[async_trait]
 impl Pace for Counted {
-    async fn request(&self, bytes: u64) {
+    async fn request(&self, _: u64) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn received(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
@@ -52,6 +56,7 @@ pub(crate) struct World {
     pub(crate) pace: Counted,
     _service: MetadataService,
     objects: u64,
+    publishes: u64,
 }
 
 impl World {
@@ -76,7 +81,7 @@ impl World {
         };
         let topic = metadata.create_topic(request).await.unwrap().topic;
         let pace = Counted::default();
-        Self { store, memory, clock, metadata, registration, topic, pace, _service: service, objects: 0 }
+        Self { store, memory, clock, metadata, registration, topic, pace, _service: service, objects: 0, publishes: 0 }
     }
 
     pub(crate) fn partition(&self, index: i32) -> TopicPartition {
@@ -90,6 +95,7 @@ impl World {
     /// An object with the next ten offsets of each of these partitions, in batches of one record of so many bytes, uploaded and published.
     pub(crate) async fn publish(&mut self, partitions: &[i32], value_bytes: usize) -> ObjectKey {
         self.objects += 1;
+        self.publishes += 1;
         let key = ObjectKey::Shared { broker: BROKER, epoch: self.registration.epoch, number: ObjectNumber(self.objects) };
         let mut bases = Vec::new();
         for index in partitions {
@@ -108,10 +114,10 @@ impl World {
         let request = PublishRequest {
             broker: BROKER,
             epoch: self.registration.epoch,
-            sequence: PublishSequence(self.objects),
+            sequence: PublishSequence(self.publishes),
             object: Some(PublishedObject { key, length: built.length, crc: built.crc }),
-            first_lsn: Lsn(self.objects * 10),
-            end_lsn: Lsn(self.objects * 10 + 1),
+            first_lsn: Lsn(self.publishes * 10),
+            end_lsn: Lsn(self.publishes * 10 + 1),
             object_floor: ObjectNumber(0),
             synced: Lsn(0),
             partitions: parts.collect(),
@@ -154,7 +160,7 @@ impl World {
         builder.finish(key)
     }
 
-    /// The first segment of each partition is replaced by one in an object of its own, and its old object is gone.
+    /// A partition's first segment is replaced by one in an object of its own.
     pub(crate) async fn rewrite(&mut self, index: i32, value_bytes: usize) -> ObjectKey {
         self.objects += 1;
         let partition = self.partition(index);
@@ -173,7 +179,6 @@ impl World {
         };
         let answer = self.metadata.replace_segments(request).await.unwrap();
         assert_eq!(answer.verdicts, [ReplaceVerdict::Replaced]);
-        self.remove(old.object).await;
         key
     }
 
@@ -199,6 +204,23 @@ impl World {
     /// What reading finds wrong with all that metadata has in `key`.
     pub(crate) async fn verify(&self, key: ObjectKey) -> Vec<Problem> {
         self.reader().verify(key, None, &self.references(key).await).await.unwrap()
+    }
+
+    /// Deletes every object in which metadata has no segment, as the service does after its grace.
+    pub(crate) async fn remove_unreferenced(&self) {
+        let mut referenced = BTreeSet::new();
+        let image = self.metadata.image().borrow().clone();
+        for index in 0..image.topics.get(&self.topic).map_or(0, |topic| topic.partitions.len()) {
+            let page = self.metadata.segments(self.partition(index as i32), Offset::ZERO, 10_000).await.unwrap();
+            referenced.extend(page.segments.into_iter().map(|segment| segment.object.to_string()));
+        }
+        for folder in ["shared/", "topic/"] {
+            for object in self.memory.list(folder, None, 10_000).await.unwrap() {
+                if !referenced.contains(&object.key) {
+                    self.memory.delete(&[object.key]).await.remove(0).unwrap();
+                }
+            }
+        }
     }
 
     pub(crate) async fn object(&self, key: ObjectKey) -> Vec<u8> {

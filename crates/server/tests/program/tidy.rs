@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metadata-service", &["metadata-api", "runtime", "store", "types"]),
     ("partition", &["metadata-api", "records", "runtime", "segment", "store", "types", "wal"]),
     ("offload", &["metadata-api", "records", "runtime", "segment", "store", "types", "wal"]),
-    ("audit", &["metadata-api", "segment", "store", "types"]),
+    ("audit", &["metadata-api", "runtime", "segment", "store", "types"]),
     ("group", &["types"]),
     ("client", &["protocol", "records", "runtime", "types"]),
     ("broker", &["group", "metadata-api", "partition", "protocol", "records", "runtime", "types"]),

@@ -1,0 +1,136 @@
+//! What the auditor has found and counted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metadata_api::ClusterImage;
+use parking_lot::Mutex;
+use runtime::Clock;
+use tokio::time::Instant;
+use types::ObjectKey;
+
+use crate::examine::ExamineError;
+use crate::problem::{Problem, ProblemKind, Reference};
+use crate::status::AuditStatus;
+
+/// Damaged objects that are kept; more are not looked for.
+pub(crate) const MAX_DAMAGED: usize = 1000;
+
+/// A damaged object.
+struct Damaged {
+    problems: Vec<Problem>,
+    /// What to tell people.
+    described: String,
+    look_again: Instant,
+}
+
+pub(crate) struct Register {
+    clock: Arc<dyn Clock>,
+    segments: AtomicU64,
+    bytes: AtomicU64,
+    rounds: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// By the monotonic clock; the auditor's start before the first round is done.
+    last_round: Duration,
+    damaged: BTreeMap<ObjectKey, Damaged>,
+    failing: Option<String>,
+}
+
+impl Register {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let state = State { last_round: clock.monotonic(), damaged: BTreeMap::new(), failing: None };
+        let zero = || AtomicU64::new(0);
+        Self { clock, segments: zero(), bytes: zero(), rounds: zero(), state: Mutex::new(state) }
+    }
+
+    pub(crate) fn status(&self) -> AuditStatus {
+        let state = self.state.lock();
+        let problems = || state.damaged.values().flat_map(|damaged| &damaged.problems);
+        AuditStatus {
+            segments: self.segments.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            rounds: self.rounds.load(Ordering::Relaxed),
+            round_age: self.clock.monotonic().saturating_sub(state.last_round),
+            problems: ProblemKind::ALL.map(|kind| (kind, problems().filter(|problem| problem.kind == kind).count() as u64)),
+            damage: state.damaged.values().next().map(|first| {
+                let (segments, objects) = (problems().count(), state.damaged.len());
+                format!("segments not as metadata has them: {segments}, in objects: {objects}; first {}", first.described)
+            }),
+            failing: state.failing.clone(),
+        }
+    }
+
+    pub(crate) fn read(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn round_done(&self) {
+        self.state.lock().last_round = self.clock.monotonic();
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Nothing is found out for now.
+    pub(crate) fn failed(&self, error: &ExamineError) {
+        let was_failing = self.state.lock().failing.replace(error.to_string()).is_some();
+        if !was_failing {
+            tracing::warn!("audit: {error}; it goes on when there is an answer");
+        }
+    }
+
+    /// So many segments of an object were looked at, and these are damaged; all others are not, or are no segments any more.
+    pub(crate) fn examined(&self, image: &ClusterImage, key: ObjectKey, segments: usize, problems: Vec<Problem>, look_again: Instant) {
+        self.segments.fetch_add(segments as u64, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        state.failing = None;
+        if problems.is_empty() {
+            if state.damaged.remove(&key).is_some() {
+                tracing::info!("audit: object {key} is sound again, or nothing refers to it any more");
+            }
+            return;
+        }
+        if state.damaged.get(&key).is_some_and(|known| known.problems == problems) {
+            return;
+        }
+        let described = describe(image, key, &problems);
+        tracing::error!("audit: {described}; docs/operations/recovery.md says what to do");
+        state.damaged.insert(key, Damaged { problems, described, look_again });
+    }
+
+    /// Number of damaged objects.
+    pub(crate) fn damaged(&self) -> usize {
+        self.state.lock().damaged.len()
+    }
+
+    /// When the next of them is to be looked at.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.state.lock().damaged.values().map(|damaged| damaged.look_again).min()
+    }
+
+    /// One that is to be looked at by now, with what is damaged of it. Its next time is so much later.
+    pub(crate) fn take_due(&self, now: Instant, again_after: Duration) -> Option<(ObjectKey, Vec<Reference>)> {
+        let mut state = self.state.lock();
+        let (key, damaged) = state.damaged.iter_mut().min_by_key(|(_, damaged)| damaged.look_again)?;
+        if now < damaged.look_again {
+            return None;
+        }
+        damaged.look_again = now + again_after;
+        Some((*key, damaged.problems.iter().map(|problem| problem.reference.clone()).collect()))
+    }
+}
+
+/// The object, and the first of its damaged segments.
+fn describe(image: &ClusterImage, key: ObjectKey, problems: &[Problem]) -> String {
+    let Problem { reference: Reference { partition, segment }, detail, .. } = &problems[0];
+    let topic = image.topics.get(&partition.topic).map_or_else(|| partition.topic.to_string(), |topic| topic.name.clone());
+    let more = match problems.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} segments more)"),
+    };
+    let (index, first, last) = (partition.partition, segment.base, segment.end.0 - 1);
+    format!("object {key}, {topic}-{index} offsets {first} to {last}{more}: {detail}")
+}

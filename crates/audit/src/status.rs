@@ -1,0 +1,41 @@
+//! What an auditor shows of itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::problem::ProblemKind;
+use crate::register::Register;
+
+/// What was read since the start, and what is damaged as far as is known now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AuditStatus {
+    /// Segments held against metadata, sound ones and others.
+    pub segments: u64,
+    /// Bytes that came from the store for it.
+    pub bytes: u64,
+    /// Rounds over all objects of the broker's share.
+    pub rounds: u64,
+    /// Since the last of them ended, or since the start before there is one.
+    pub round_age: Duration,
+    /// Segments that are not in the store as metadata has them, by kind. They are looked at again every ten minutes.
+    pub problems: [(ProblemKind, u64); ProblemKind::ALL.len()],
+    /// The same for people, in one line; `None` if there is none.
+    pub damage: Option<String>,
+    /// Why nothing can be found out for now: the store or the metadata service does not answer.
+    pub failing: Option<String>,
+}
+
+/// Shows what an auditor does. Clones are one and the same.
+#[derive(Clone)]
+pub struct AuditHandle(Arc<Register>);
+
+impl AuditHandle {
+    pub(crate) fn new(register: Arc<Register>) -> Self {
+        Self(register)
+    }
+
+    /// As of now.
+    pub fn status(&self) -> AuditStatus {
+        self.0.status()
+    }
+}
