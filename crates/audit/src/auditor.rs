@@ -114,6 +114,11 @@ impl Auditor {
     }
 
     async fn work(&self) {
+        // Before the image has caught up with the registration nothing is this broker's share.
+        let is_there = |image: &Arc<ClusterImage>| image.brokers.get(&self.deps.broker).is_some_and(|broker| broker.alive);
+        if self.deps.metadata.image().wait_for(is_there).await.is_err() {
+            return;
+        }
         let mut start = None;
         loop {
             let begun = Instant::now();

@@ -138,8 +138,8 @@ impl ObjectReader<'_> {
         held: &[(&Reference, &SegmentEntry)],
         problems: &mut Vec<Problem>,
     ) -> Result<(), Stop> {
-        let mut pieces = vec![0..HEAD_BYTES as u64];
-        pieces.extend(held.iter().map(|(_, entry)| data_range(&entry.segment).start..index_range(&entry.segment).end));
+        let segments = held.iter().map(|(_, entry)| data_range(&entry.segment).start..index_range(&entry.segment).end);
+        let pieces: Vec<_> = std::iter::once(0..HEAD_BYTES as u64).chain(segments).collect();
         let (mut at, mut head, mut verifier) = (0, BytesMut::new(), None);
         for block in blocks(&pieces) {
             let bytes = self.piece(name, end, block.clone()).await?;
@@ -240,18 +240,17 @@ mod tests {
 
     #[test]
     fn what_lies_close_together_is_one_request_and_what_is_long_is_several() {
-        let far = 100 + GAP_BYTES + 1;
+        let (gap, block) = (GAP_BYTES, BLOCK_BYTES);
         for (pieces, expected) in [
-            (vec![0..16, 16..100, 100..200], vec![0..200]),
-            (vec![0..16, 16..100, 100 + GAP_BYTES..200 + GAP_BYTES], vec![0..200 + GAP_BYTES]),
-            (vec![0..16, 16..100, far..far + 1], vec![0..100, far..far + 1]),
-            (vec![0..16, 16..BLOCK_BYTES], vec![0..BLOCK_BYTES]),
-            (
-                vec![0..16, 16..2 * BLOCK_BYTES + 1],
-                vec![0..BLOCK_BYTES, BLOCK_BYTES..2 * BLOCK_BYTES, 2 * BLOCK_BYTES..2 * BLOCK_BYTES + 1],
-            ),
+            (&[(0, 16), (16, 100), (100, 200)][..], &[(0, 200)][..]),
+            (&[(0, 16), (16, 100), (100 + gap, 200 + gap)], &[(0, 200 + gap)]),
+            (&[(0, 16), (16, 100), (101 + gap, 102 + gap)], &[(0, 100), (101 + gap, 102 + gap)]),
+            (&[(0, 16), (16, block)], &[(0, block)]),
+            (&[(0, 16), (16, 2 * block + 1)], &[(0, block), (block, 2 * block), (2 * block, 2 * block + 1)]),
         ] {
-            assert_eq!(blocks(&pieces), expected, "{pieces:?}");
+            let pieces: Vec<_> = pieces.iter().map(|(start, end)| *start..*end).collect();
+            let found: Vec<_> = blocks(&pieces).into_iter().map(|block| (block.start, block.end)).collect();
+            assert_eq!(found, expected, "{pieces:?}");
         }
     }
 }

@@ -7,9 +7,7 @@ use types::{BrokerId, ObjectKey};
 
 use crate::problem::Reference;
 
-/// Objects of a slice.
-const MAX_OBJECTS: usize = 1024;
-/// Segments in the objects of a slice, if it is more than one object.
+/// Segments in the objects of a slice, if it is more than one object: some MiB.
 const MAX_SEGMENTS: usize = 16_384;
 
 /// The broker that audits an object: of `brokers`, each of which comes to the same answer, by rendezvous hashing. A broker that comes or
@@ -47,7 +45,7 @@ impl Slice {
         }
         self.objects.entry(key).or_default().push(reference);
         self.segments += 1;
-        while MAX_OBJECTS < self.objects.len() || (MAX_SEGMENTS < self.segments && 1 < self.objects.len()) {
+        while MAX_SEGMENTS < self.segments && 1 < self.objects.len() {
             let Some((key, references)) = self.objects.pop_last() else { break };
             self.segments -= references.len();
             self.range.1 = Bound::Excluded(key);
@@ -115,12 +113,12 @@ mod tests {
     #[test]
     fn slices_have_every_object_once_with_all_of_its_segments() {
         // In an order in which every object comes back after later ones were there.
-        let count = 3 * MAX_OBJECTS as u64 + 5;
+        let count = MAX_SEGMENTS as u64 + 5;
         let references: Vec<_> =
             (0..3).flat_map(|partition| (0..count).map(move |number| reference(partition, number * 769 % count))).collect();
         let slices = slices(&references);
         assert_eq!(slices.concat(), (0..count).map(|number| (number, 3)).collect::<Vec<_>>());
-        assert!(slices.iter().all(|slice| slice.len() <= MAX_OBJECTS) && slices.len() <= 5, "{}", slices.len());
+        assert!(slices.iter().all(|slice| 3 * slice.len() <= MAX_SEGMENTS) && slices.len() <= 5, "{}", slices.len());
     }
 
     #[test]
