@@ -4,24 +4,17 @@ mod check;
 mod create;
 mod probe;
 mod rebuild;
+mod sample;
 
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::services::{Metadata, Store};
+use super::services::Store;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Check that every object that metadata names is there and sound, and that no offset is missing; status 1 if not
-    Check {
-        #[command(flatten)]
-        metadata: Metadata,
-        #[command(flatten)]
-        store: Store,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Check(check::Arguments),
     /// Make the directory of file://DIR or the bucket of s3://BUCKET/PREFIX; one that is there is left as it is
     Create {
         /// The store; that of the configuration if not given
@@ -48,7 +41,7 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(command: Command) -> Result<()> {
     match command {
-        Command::Check { metadata, store, json } => check::run(&metadata, store, json).await,
+        Command::Check(arguments) => check::run(arguments).await,
         Command::Create { url, store } => create::run(store.named(url)?).await,
         Command::Probe { url, store, quick, json } => probe::run(store.named(url)?, quick, json).await,
         Command::Rebuild(arguments) => rebuild::run(arguments).await,

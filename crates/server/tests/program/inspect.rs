@@ -114,6 +114,32 @@ async fn a_sound_store_checks_and_every_damage_is_found() {
     assert_eq!(problem("c"), None, "{found}");
     assert_eq!(found["orphans"][0]["object"], orphan);
 
+    assert_eq!((&problems_of(&found, "a"), &problems_of(&found, "b")), (&vec!["missing"], &vec!["damage"]));
+
+    // Without reading, what is missing shows and what is damaged does not; a sample of all is all. A seed repeats its choice.
+    let sampled = async |sample: &str, seed: &str| -> Value {
+        let output = siltstone(&[&check[..], &["--sample", sample, "--seed", seed, "--json"]].concat()).await;
+        assert_eq!(output.status.code(), Some(1));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let listed = sampled("0", "1").await;
+    assert_eq!((&problems_of(&listed, "a"), &problems_of(&listed, "b")), (&vec!["missing"], &vec![]), "{listed}");
+    assert_eq!((&listed["segments"], &listed["orphans"][0]["object"]), (&found["segments"], &Value::from(orphan)));
+    let all = sampled("1000", "1").await;
+    assert_eq!((&all["problems"], &all["read_segments"], &all["seed"]), (&found["problems"], &found["segments"], &Value::from(1)));
+    let (one, again) = (sampled("1", "7").await, sampled("1", "7").await);
+    assert_eq!((&one["problems"], &one["read_bytes"]), (&again["problems"], &again["read_bytes"]));
+    // One of three segments: it is found by some seeds and not by others.
+    let (mut found_by, mut seed) = ([false; 2], 0);
+    while found_by != [true; 2] {
+        seed += 1;
+        assert!(seed <= 100, "every seed chooses the same");
+        let found = sampled("1", &seed.to_string()).await;
+        found_by[usize::from(problems_of(&found, "b").is_empty())] = true;
+    }
+    let output = siltstone(&[&check[..], &["--seed", "7"]].concat()).await;
+    assert_eq!(output.status.code(), Some(2), "a seed without a sample");
+
     let text = siltstone(&check).await;
     let (stdout, stderr) = (String::from_utf8(text.stdout).unwrap(), String::from_utf8(text.stderr).unwrap());
     assert!(stdout.contains("the object is missing") && stdout.contains(orphan), "{stdout}");
@@ -123,6 +149,12 @@ async fn a_sound_store_checks_and_every_damage_is_found() {
     let output = siltstone(&["segment", "dump", damaged.to_str().unwrap()]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("is damaged"));
+}
+
+/// Kinds of the problems of a topic.
+fn problems_of<'a>(found: &'a Value, topic: &str) -> Vec<&'a str> {
+    let problems = found["problems"].as_array().unwrap().iter();
+    problems.filter(|problem| problem["topic"] == topic).map(|problem| problem["kind"].as_str().unwrap()).collect()
 }
 
 /// Turns a bit in the first segment's batches.

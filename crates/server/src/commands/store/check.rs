@@ -3,38 +3,63 @@
 //! The store is listed before metadata is asked. An object that is published in between is then referenced, not an orphan; one that
 //! retention takes away in between is asked for again before it is called missing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use async_trait::async_trait;
+use audit::{ObjectReader, Pace, Problem, Reference, examine, shortest_object};
+use clap::Args;
+use indicatif::ProgressBar;
 use metadata_api::MetadataClient;
-use runtime::{Clock, SystemClock};
-use segment::ObjectContents;
+use runtime::{Clock, Random, SystemClock};
 use serde_json::json;
-use store::{ObjectMeta, ObjectStore, StoreError, read_marker};
-use types::{ClusterId, ObjectKey, Revision, SegmentRef, Timestamp, TopicId, TopicPartition};
+use store::{ObjectMeta, ObjectStore, read_marker};
+use types::{ClusterId, ObjectKey, Offset, Timestamp, TopicId, TopicPartition};
 
+use super::sample::choose;
 use crate::commands::services::{Listed, Metadata, Store, list_segments};
 use crate::commands::{byte_progress, print_json, print_line, print_table};
 
 /// Objects asked for at once.
 const PAGE: usize = 1000;
-/// Objects are a small part of this; what is larger is not one.
-const MAX_OBJECT_BYTES: u64 = 2 << 30;
 /// Where segment objects are.
 const FOLDERS: [&str; 2] = ["shared/", "topic/"];
 
-/// A segment as metadata has it.
-struct Reference {
-    partition: TopicPartition,
-    segment: SegmentRef,
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    metadata: Metadata,
+    #[command(flatten)]
+    store: Store,
+    /// List everything, and read only so many segments, chosen by chance: of two bytes each is as likely to be read. 0 only lists
+    #[arg(long, value_name = "SEGMENTS")]
+    sample: Option<usize>,
+    /// Choose what an earlier --sample chose that printed this seed
+    #[arg(long, requires = "sample")]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Something that is not as metadata says.
-struct Problem {
+struct Finding {
     partition: TopicPartition,
     object: Option<ObjectKey>,
+    /// First and last offset concerned.
+    offsets: (Offset, Offset),
+    kind: &'static str,
     what: String,
+}
+
+impl From<Problem> for Finding {
+    fn from(Problem { reference, kind, detail }: Problem) -> Self {
+        let Reference { partition, segment } = reference;
+        let offsets = (segment.base, Offset(segment.end.0 - 1));
+        Self { partition, object: Some(segment.object), offsets, kind: kind.as_str(), what: detail }
+    }
 }
 
 #[derive(Default)]
@@ -42,22 +67,60 @@ struct Findings {
     objects: u64,
     segments: u64,
     bytes: u64,
-    problems: Vec<Problem>,
+    read_segments: u64,
+    read_bytes: u64,
+    /// Repeats the choice of segments, if there was one.
+    seed: Option<u64>,
+    problems: Vec<Finding>,
     orphans: Vec<ObjectMeta>,
 }
 
-pub(super) async fn run(metadata: &Metadata, store: Store, json: bool) -> Result<()> {
-    let client = metadata.connect().await?;
-    let (store, url) = store.open().await?;
+/// What the store has, what metadata has there, and what of it is to be read.
+struct Scope {
+    there: BTreeMap<String, ObjectMeta>,
+    referenced: BTreeMap<String, Vec<Reference>>,
+    /// Segments by partition and base; `None` for all.
+    chosen: Option<HashSet<(TopicPartition, Offset)>>,
+}
+
+impl Scope {
+    fn length(&self, key: &str) -> Option<u64> {
+        self.there.get(key).map(|object| object.length)
+    }
+
+    /// What is read of an object; all that it should hold if the listing says that something is wrong.
+    fn to_read(&self, key: &str, references: &[Reference]) -> Vec<Reference> {
+        let looks_right = self.length(key).is_some_and(|length| shortest_object(references) <= length);
+        match &self.chosen {
+            Some(chosen) if looks_right => {
+                let is_chosen = |reference: &&Reference| chosen.contains(&(reference.partition, reference.segment.base));
+                references.iter().filter(is_chosen).cloned().collect()
+            }
+            _ => references.to_vec(),
+        }
+    }
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<()> {
+    let client = arguments.metadata.connect().await?;
+    let (store, url) = arguments.store.open().await?;
     let cluster = client.image().borrow().cluster_id;
     same_cluster(store.as_ref(), &url, cluster).await?;
     let there = list(store.as_ref()).await?;
     let names: HashMap<TopicId, String> = client.image().borrow().topics.values().map(|topic| (topic.id, topic.name.clone())).collect();
     let mut findings = Findings::default();
     let referenced = references(client.as_ref(), &mut findings).await?;
-    check(store.as_ref(), client.as_ref(), cluster, &there, &referenced, &mut findings).await?;
-    findings.orphans = there.into_values().filter(|object| !referenced.contains_key(&object.key)).collect();
-    report(&findings, &names, json)?;
+    // Of 32 bits: a reader of JSON may keep no more than 53.
+    findings.seed = arguments.sample.map(|_| arguments.seed.unwrap_or_else(|| Random::from_os().below(1 << 32)));
+    let chosen = arguments.sample.zip(findings.seed).map(|(count, seed)| {
+        let chosen = choose(referenced.values().flatten(), count, seed);
+        chosen.into_iter().map(|reference| (reference.partition, reference.segment.base)).collect()
+    });
+    let mut scope = Scope { there, referenced, chosen };
+    check(store.as_ref(), client.as_ref(), cluster, &scope, &mut findings).await?;
+    scope.there.retain(|key, _| !scope.referenced.contains_key(key));
+    findings.orphans = scope.there.into_values().collect();
+    report(&findings, &names, arguments.json)?;
     match findings.problems.len() {
         0 => Ok(()),
         count => bail!("store {url} is not what the metadata says, in {count} places; delete nothing there before they are understood"),
@@ -118,157 +181,120 @@ async fn references(client: &dyn MetadataClient, findings: &mut Findings) -> Res
 }
 
 /// Where a partition's segments do not follow one another from its log start to its published end.
-fn gaps(partition: TopicPartition, listed: &Listed) -> Vec<Problem> {
-    let problem = |object: Option<ObjectKey>, what: String| Problem { partition, object, what };
-    let mut problems = Vec::new();
+fn gaps(partition: TopicPartition, listed: &Listed) -> Vec<Finding> {
+    let finding = |object, first: Offset, end: Offset, what: &str| {
+        let offsets = (first, Offset(end.0 - 1));
+        let what = format!("offsets {} to {} {what}", offsets.0, offsets.1);
+        Finding { partition, object, offsets, kind: "offsets", what }
+    };
+    let mut findings = Vec::new();
     let mut next = listed.log_start;
     for (index, segment) in listed.segments.iter().enumerate() {
         // The first may begin below the log start, which moves within segments too.
         if next < segment.base {
-            problems.push(problem(Some(segment.object), format!("offsets {next} to {} are in no segment", segment.base.0 - 1)));
+            findings.push(finding(Some(segment.object), next, segment.base, "are in no segment"));
         } else if 0 < index && segment.base < next {
-            problems.push(problem(Some(segment.object), format!("offsets {} to {} are in two segments", segment.base, next.0 - 1)));
+            findings.push(finding(Some(segment.object), segment.base, next, "are in two segments"));
         }
         next = next.max(segment.end);
     }
     if next < listed.published_end {
-        problems.push(problem(None, format!("offsets {next} to {} are in no segment", listed.published_end.0 - 1)));
+        findings.push(finding(None, next, listed.published_end, "are in no segment"));
     } else if listed.published_end < next && !listed.segments.is_empty() {
-        problems.push(problem(None, format!("segments reach to {}, behind the published end {}", next.0 - 1, listed.published_end)));
+        findings.push(finding(None, listed.published_end, next, "are in a segment, and behind the published end"));
     }
-    problems
+    findings
 }
 
-/// Reads every object that metadata names.
+/// Shows and counts what is read.
+struct Progress {
+    bar: ProgressBar,
+    bytes: AtomicU64,
+}
+
+#[async_trait]
+impl Pace for Progress {
+    async fn request(&self, _: u64) {}
+
+    fn received(&self, bytes: u64) {
+        self.bar.inc(bytes);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Reads what is to be read of every object that metadata names.
 async fn check(
     store: &dyn ObjectStore,
     client: &dyn MetadataClient,
     cluster: ClusterId,
-    there: &BTreeMap<String, ObjectMeta>,
-    referenced: &BTreeMap<String, Vec<Reference>>,
+    scope: &Scope,
     findings: &mut Findings,
 ) -> Result<()> {
-    let length = referenced.keys().filter_map(|key| there.get(key)).map(|object| object.length).sum();
-    let progress = byte_progress(Some(length));
-    for (key, references) in referenced {
-        let wrong = check_object(store, cluster, key, references).await?;
-        for (reference, what) in wrong {
-            if is_still_referenced(client, reference).await? {
-                findings.problems.push(Problem { partition: reference.partition, object: Some(reference.segment.object), what });
-            }
+    let segment_bytes = |reference: &Reference| reference.segment.bytes + u64::from(reference.segment.index_bytes);
+    let expected = scope.referenced.iter().flat_map(|(key, references)| scope.to_read(key, references)).map(|read| segment_bytes(&read));
+    let progress = Progress { bar: byte_progress(Some(expected.sum())), bytes: AtomicU64::new(0) };
+    let reader = ObjectReader { store, cluster, pace: &progress };
+    for (key, references) in &scope.referenced {
+        let read = scope.to_read(key, references);
+        if let Some(first) = read.first() {
+            let problems = examine(&reader, client, first.segment.object, scope.length(key), &read).await?;
+            findings.problems.extend(problems.into_iter().map(Finding::from));
         }
-        let bytes = there.get(key).map_or(0, |object| object.length);
         findings.objects += 1;
-        findings.bytes += bytes;
-        progress.inc(bytes);
+        findings.bytes += scope.length(key).unwrap_or(0);
+        findings.read_segments += read.len() as u64;
     }
-    progress.finish_and_clear();
+    findings.read_bytes = progress.bytes.load(Ordering::Relaxed);
+    progress.bar.finish_and_clear();
     Ok(())
-}
-
-/// What is wrong with an object, for each segment that it should hold.
-async fn check_object<'a>(
-    store: &dyn ObjectStore,
-    cluster: ClusterId,
-    key: &str,
-    references: &'a [Reference],
-) -> Result<Vec<(&'a Reference, String)>> {
-    let all = |what: String| references.iter().map(|reference| (reference, what.clone())).collect();
-    let object = match store.get(key, MAX_OBJECT_BYTES).await {
-        Ok(object) => object,
-        Err(StoreError::NotFound { .. }) => return Ok(all("the object is missing".to_owned())),
-        Err(error @ StoreError::Corrupt { .. }) => return Ok(all(error.to_string())),
-        Err(error) => return Err(error).context("read the store"),
-    };
-    let contents = match segment::verify(&object) {
-        Ok(contents) => contents,
-        Err(damage) => return Ok(all(damage.to_string())),
-    };
-    if contents.key.to_string() != key {
-        return Ok(all(format!("the object is a copy of {}", contents.key)));
-    }
-    if contents.header.cluster != cluster {
-        return Ok(all(format!("the object is of cluster {}", contents.header.cluster)));
-    }
-    Ok(references
-        .iter()
-        .filter(|reference| !holds(&contents, reference))
-        .map(|reference| (reference, disagreement(&contents, reference)))
-        .collect())
-}
-
-fn holds(contents: &ObjectContents, reference: &Reference) -> bool {
-    // Only the publish says in which revision a segment was added.
-    let written = SegmentRef { added: Revision::default(), ..reference.segment.clone() };
-    contents.segments.iter().any(|entry| entry.partition == reference.partition && entry.segment == written)
-}
-
-fn disagreement(contents: &ObjectContents, reference: &Reference) -> String {
-    let (base, end) = (reference.segment.base, reference.segment.end);
-    let held = contents.segments.iter().find(|entry| entry.partition == reference.partition && entry.segment.base == base);
-    match held {
-        None => format!("the object holds no segment from offset {base}"),
-        Some(entry) if entry.segment.end != end => {
-            format!("the object's segment from offset {base} ends at {}, metadata has {end}", entry.segment.end)
-        }
-        Some(_) => format!("the object's footer and metadata do not agree on the segment from offset {base}"),
-    }
-}
-
-/// Whether metadata has not let go of a segment since it was listed.
-async fn is_still_referenced(client: &dyn MetadataClient, reference: &Reference) -> Result<bool> {
-    let Reference { partition, segment } = reference;
-    match client.segments(*partition, segment.base, 1).await {
-        Ok(page) => Ok(page.segments.iter().any(|now| now.object == segment.object && now.base == segment.base)),
-        Err(_) if !client.image().borrow().topics.contains_key(&partition.topic) => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("list segments of {partition}")),
-    }
 }
 
 fn report(findings: &Findings, names: &HashMap<TopicId, String>, json: bool) -> Result<()> {
     let now = Timestamp(SystemClock.wall_ms());
     let name = |topic: &TopicId| names.get(topic).cloned().unwrap_or_else(|| topic.to_string());
     let age = |object: &ObjectMeta| now.millis_since(object.modified) / 1000;
-    let Findings { objects, segments, bytes, problems, orphans } = findings;
+    let Findings { objects, segments, bytes, read_segments, read_bytes, seed, problems, orphans } = findings;
     if json {
-        let problems = problems.iter().map(|Problem { partition, object, what }| {
+        let problems = problems.iter().map(|Finding { partition, object, offsets, kind, what }| {
             json!({
                 "topic": name(&partition.topic), "partition": partition.partition, "object": object.map(|object| object.to_string()),
-                "problem": what,
+                "first_offset": offsets.0.0, "last_offset": offsets.1.0, "kind": kind, "problem": what,
             })
         });
         let orphans = orphans.iter().map(|object| json!({"object": object.key, "bytes": object.length, "age_seconds": age(object)}));
         return Ok(print_json(&json!({
-            "objects": objects, "segments": segments, "bytes": bytes, "problems": problems.collect::<Vec<_>>(),
-            "orphans": orphans.collect::<Vec<_>>(),
+            "objects": objects, "segments": segments, "bytes": bytes, "read_segments": read_segments, "read_bytes": read_bytes,
+            "seed": seed, "problems": problems.collect::<Vec<_>>(), "orphans": orphans.collect::<Vec<_>>(),
         }))?);
     }
     if !problems.is_empty() {
         let rows: Vec<_> = problems
             .iter()
-            .map(|Problem { partition, object, what }| {
+            .map(|Finding { partition, object, offsets, what, .. }| {
                 let object = object.map_or_else(|| "-".to_owned(), |object| object.to_string());
-                vec![format!("{}-{}", name(&partition.topic), partition.partition), object, what.clone()]
+                let offsets = format!("{} to {}", offsets.0, offsets.1);
+                vec![format!("{}-{}", name(&partition.topic), partition.partition), offsets, object, what.clone()]
             })
             .collect();
-        print_table(&["PARTITION", "OBJECT", "PROBLEM"], &rows)?;
+        print_table(&["PARTITION", "OFFSETS", "OBJECT", "PROBLEM"], &rows)?;
     }
     if !orphans.is_empty() {
         let rows: Vec<_> =
             orphans.iter().map(|object| vec![object.key.clone(), object.length.to_string(), age(object).to_string()]).collect();
         print_table(&["ORPHAN", "BYTES", "AGE (S)"], &rows)?;
     }
-    let told = format!("{objects} objects with {segments} segments and {bytes} bytes checked");
+    let read = seed.map_or_else(String::new, |seed| format!(", {read_segments} segments read (seed {seed})"));
+    let told = format!("{objects} objects with {segments} segments and {bytes} bytes checked{read}");
     Ok(print_line(format_args!("{told}: {} problems, {} orphans", problems.len(), orphans.len()))?)
 }
 
 #[cfg(test)]
-mod tests {
-    use types::{BrokerEpoch, BrokerId, MinTimestamp, ObjectNumber, ObjectOrigin, Offset, SegmentFlags};
+pub(super) mod tests {
+    use types::{BrokerEpoch, BrokerId, MinTimestamp, ObjectNumber, ObjectOrigin, Revision, SegmentFlags, SegmentRef};
 
     use super::*;
 
-    fn segment(base: i64, end: i64) -> SegmentRef {
+    pub(in crate::commands::store) fn segment(base: i64, end: i64) -> SegmentRef {
         SegmentRef {
             base: Offset(base),
             end: Offset(end),
@@ -305,7 +331,7 @@ mod tests {
             (0, 20, &[(0, 10)], &["offsets 10 to 19 are in no segment"]),
             (3, 20, &[], &["offsets 3 to 19 are in no segment"]),
             (0, 20, &[(0, 10), (8, 20)], &["offsets 8 to 9 are in two segments"]),
-            (0, 15, &[(0, 20)], &["segments reach to 19, behind the published end 15"]),
+            (0, 15, &[(0, 20)], &["offsets 15 to 19 are in a segment, and behind the published end"]),
         ] {
             let listed = Listed {
                 log_start: Offset(log_start),
