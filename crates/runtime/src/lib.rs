@@ -1,5 +1,6 @@
 //! What a program takes from its surroundings: the time, chance, tasks and threads, the wish to stop, and how to wait before trying
-//! again, or before going on. All of it can be set by a test or a simulation; no other crate reads the OS clock, draws OS randomness or starts a thread.
+//! again, or before going on. All of it can be set by a test or a simulation; no other crate reads the OS clock, draws OS randomness or
+//! starts a thread.
 //!
 //! Waiting goes through `tokio::time`, which tests pause; nothing here wraps it.
 

@@ -123,7 +123,8 @@ async fn every_kind_of_damage_is_found_and_is_over_once_the_object_is_back() {
     assert_eq!(audit.problems(), expected);
     let damage = audit.status().damage.unwrap();
     let told = format!(
-        "segments not as metadata has them: 7, in objects: 4; first object {missing}, orders-0 offsets 0 to 9 (and 1 segments more): the object is missing"
+        "segments not as metadata has them: 7, in objects: 4; first object {missing}, orders-0 offsets 0 to 9 \
+         (and 1 segments more): the object is missing"
     );
     assert_eq!(damage, told);
 
