@@ -28,10 +28,11 @@ impl Part {
     }
 }
 
-/// What keeps the broker from being ready, by part. Shared by all who know something.
+/// What keeps the broker from being ready, and what a person has to know besides, by part. Shared by all who know something.
 #[derive(Clone, Default)]
 pub(crate) struct Health {
     obstacles: Arc<Mutex<BTreeMap<Part, String>>>,
+    notes: Arc<Mutex<BTreeMap<Part, String>>>,
 }
 
 impl Health {
@@ -45,13 +46,21 @@ impl Health {
         self.obstacles.lock().remove(&part);
     }
 
-    /// `Ok` if ready, else a line for each obstacle.
-    pub(crate) fn ready(&self) -> Result<(), String> {
-        let obstacles = self.obstacles.lock();
-        if obstacles.is_empty() {
-            return Ok(());
-        }
-        Err(obstacles.iter().map(|(part, why)| format!("{}: {why}\n", part.name())).collect())
+    /// A person has to see to `part`, which is not in the way.
+    pub(crate) fn note(&self, part: Part, what: impl Into<String>) {
+        self.notes.lock().insert(part, what.into());
+    }
+
+    /// What was noted of `part` is over.
+    pub(crate) fn clear_note(&self, part: Part) {
+        self.notes.lock().remove(&part);
+    }
+
+    /// `Ok` if ready, else `Err`; both with what is to be said: that it is ready or a line for each obstacle, and a line for each note.
+    pub(crate) fn ready(&self) -> Result<String, String> {
+        let lines = |of: &BTreeMap<Part, String>| of.iter().map(|(part, what)| format!("{}: {what}\n", part.name())).collect::<String>();
+        let (obstacles, notes) = (self.obstacles.lock(), lines(&self.notes.lock()));
+        if obstacles.is_empty() { Ok(format!("ready\n{notes}")) } else { Err(lines(&obstacles) + &notes) }
     }
 }
 
@@ -62,12 +71,16 @@ mod tests {
     #[test]
     fn ready_means_that_nothing_is_in_the_way() {
         let health = Health::default();
-        assert_eq!(health.ready(), Ok(()));
+        assert_eq!(health.ready(), Ok("ready\n".to_owned()));
         health.obstruct(Part::Store, "no answer for 5 s");
         health.obstruct(Part::Recovery, "reading the write-ahead log");
         assert_eq!(health.ready(), Err("recovery: reading the write-ahead log\nstore: no answer for 5 s\n".to_owned()));
         health.clear(Part::Store);
+        health.note(Part::Store, "an object is missing");
+        assert_eq!(health.ready().unwrap_err().lines().last(), Some("store: an object is missing"));
         health.clear(Part::Recovery);
-        assert_eq!(health.ready(), Ok(()));
+        assert_eq!(health.ready(), Ok("ready\nstore: an object is missing\n".to_owned()), "a note keeps nobody away");
+        health.clear_note(Part::Store);
+        assert_eq!(health.ready(), Ok("ready\n".to_owned()));
     }
 }

@@ -50,7 +50,7 @@ async fn metrics(State(sources): State<Arc<Sources>>) -> Response {
 
 async fn ready(State(sources): State<Arc<Sources>>) -> Response {
     match sources.health.ready() {
-        Ok(()) => "ready\n".into_response(),
+        Ok(ready) => ready.into_response(),
         Err(obstacles) => (StatusCode::SERVICE_UNAVAILABLE, obstacles).into_response(),
     }
 }

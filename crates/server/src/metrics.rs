@@ -1,7 +1,10 @@
 //! /metrics: what the broker counts as it goes, and what its parts hold, read when somebody asks.
 
+mod audit;
+
 use std::sync::{Arc, OnceLock};
 
+use ::audit::AuditHandle;
 use anyhow::{Context, Result};
 use metadata_api::MetadataClient;
 use metadata_service::MetadataService;
@@ -57,6 +60,11 @@ impl Metrics {
     pub(crate) fn show(&self, parts: Parts) {
         let first = self.parts.set(parts);
         assert!(first.is_ok(), "a broker recovers once");
+    }
+
+    /// From now on the auditor is shown too.
+    pub(crate) fn show_audit(&self, handle: AuditHandle) -> Result<()> {
+        audit::register(&self.registry, handle)
     }
 
     /// Everything in Prometheus' text form.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
+use audit::{AuditDeps, AuditHandle, Auditor};
 use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, Flusher, TopicDefaults};
 use metadata_api::{Endpoint, HeartbeatRequest, MetadataClient, MetadataError, Registration};
 use offload::{
@@ -145,7 +146,10 @@ struct Running {
     registration: Registration,
     offload: OffloadHandle,
     offload_ended: JoinHandle<Result<(), OffloadError>>,
-    rewriting: Shutdown,
+    /// Rewriting and auditing.
+    background: Shutdown,
+    /// `None`: the store is not audited.
+    audit: Option<AuditHandle>,
     broker: BrokerHandle,
     config: Config,
     revision_noted: tokio::time::Instant,
@@ -226,6 +230,17 @@ impl Running {
             },
         );
         let handle = offload.handle();
+        let auditor = config.audit.map(|options| {
+            let deps = AuditDeps {
+                store: Arc::clone(&store),
+                metadata: Arc::clone(&metadata),
+                clock: Arc::clone(&clock),
+                random: Arc::clone(&random),
+                broker: config.node_id,
+                cluster: registration.cluster,
+            };
+            Auditor::new(deps, options)
+        });
         let rewriter = config.rewrite.map(|rewrite| {
             let deps = RewriteDeps {
                 store,
@@ -272,9 +287,14 @@ impl Running {
             rewrites: rewriter.as_ref().map(Rewriter::handle),
             clock: Arc::clone(&clock),
         });
-        let rewriting = Shutdown::new();
+        let background = Shutdown::new();
         if let Some(rewriter) = rewriter {
-            drop(runtime::spawn("rewrite", rewriter.run(rewriting.clone())));
+            drop(runtime::spawn("rewrite", rewriter.run(background.clone())));
+        }
+        let audit = auditor.as_ref().map(Auditor::handle);
+        if let Some(auditor) = auditor {
+            metrics.show_audit(auditor.handle())?;
+            drop(runtime::spawn("audit", auditor.run(background.clone())));
         }
         let whereabouts = Whereabouts { metadata: Arc::clone(&metadata), partitions, wal: Arc::clone(&wal), clock };
         assert!(sources.whereabouts.set(whereabouts).is_ok(), "a broker starts once");
@@ -286,7 +306,8 @@ impl Running {
             registration,
             offload: handle,
             offload_ended,
-            rewriting,
+            background,
+            audit,
             broker,
             config: config.clone(),
             revision_noted: tokio::time::Instant::now(),
@@ -318,6 +339,10 @@ impl Running {
             (None, Some(why)) => health.obstruct(Part::Store, why.as_str()),
             (None, None) => health.clear(Part::Store),
         }
+        match self.audit.as_ref().and_then(|audit| audit.status().damage) {
+            Some(damage) => health.note(Part::Store, damage),
+            None => health.clear_note(Part::Store),
+        }
         if let Some(reason) = &progress.stopped {
             health.obstruct(Part::WriteAheadLog, reason.as_ref());
         }
@@ -348,7 +373,7 @@ impl Running {
     async fn stop(self, within: Duration) -> Result<()> {
         let until = tokio::time::Instant::now() + within;
         // A rewrite that is dropped leaves an object that nothing refers to.
-        self.rewriting.trigger();
+        self.background.trigger();
         self.broker.stop(within / 4).await;
         let left = until.saturating_duration_since(tokio::time::Instant::now());
         match self.offload.stop(left).await {

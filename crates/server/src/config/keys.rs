@@ -143,6 +143,18 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "What rewriting may read and write in a second, together.",
     },
     Key {
+        name: "store.audit.enable",
+        default: "true",
+        kind: Kind::Bool,
+        doc: "Read everything that is published in the background, one round after the other, at most one a day, and report what is damaged or missing.",
+    },
+    Key {
+        name: "store.audit.max.bytes.per.second",
+        default: "4MiB",
+        kind: Kind::Bytes { min: 64 << 10 },
+        doc: "What the auditor may read in a second; a request counts as 1MiB at least. 4MiB read 10 TiB a month, with at most 10.5 million requests where all objects are small.",
+    },
+    Key {
         name: "metadata.url",
         default: "",
         kind: Kind::Text,

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use audit::AuditOptions;
 use broker::{AssignorName, BrokerConfig, GroupOptions, MigrationPolicy};
 use store::S3Options;
 use types::{BrokerId, Durability};
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) upload: UploadConfig,
     /// `None`: segments are not rewritten.
     pub(crate) rewrite: Option<RewriteConfig>,
+    /// `None`: the store is not audited.
+    pub(crate) audit: Option<AuditOptions>,
     pub(crate) metadata_listen: SocketAddr,
     pub(crate) metadata_max_segments: u64,
     pub(crate) metadata_snapshot_max_interval: Duration,
@@ -229,6 +232,8 @@ impl Config {
             wal,
             upload,
             rewrite,
+            audit: bool_of(raw, "store.audit.enable")
+                .then(|| AuditOptions { bytes_per_second: u64_of(raw, "store.audit.max.bytes.per.second"), ..AuditOptions::default() }),
             metadata_listen: address(raw, "metadata.listen")?,
             metadata_max_segments: u64_of(raw, "metadata.max.segments"),
             metadata_snapshot_max_interval: millis(raw, "metadata.snapshot.max.interval.ms"),
@@ -406,6 +411,16 @@ mod tests {
         assert_eq!(resolve(&[]).unwrap().durability, Durability::Wal);
         assert_eq!(resolve(&[("store.url", "s3://bucket/prefix")]).unwrap().durability, Durability::Object);
         assert_eq!(resolve(&[("durability", "object")]).unwrap().durability, Durability::Object);
+    }
+
+    #[test]
+    fn the_store_is_audited_slowly_unless_it_is_said() {
+        let rate = |settings: &[(&str, &str)]| resolve(settings).unwrap().audit.map(|audit| audit.bytes_per_second);
+        assert_eq!(rate(&[]), Some(4 << 20));
+        assert_eq!(rate(&[("store.audit.max.bytes.per.second", "64KiB")]), Some(64 << 10));
+        assert_eq!(rate(&[("store.audit.enable", "false")]), None);
+        let too_slow = resolve(&[("store.audit.max.bytes.per.second", "0")]).unwrap_err();
+        assert!(too_slow.0.contains("store.audit.max.bytes.per.second"), "{}", too_slow.0);
     }
 
     #[test]

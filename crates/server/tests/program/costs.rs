@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use audit::REQUEST_BYTES;
 use store::RangeReaderOptions;
 
 const KIB: f64 = 1024.0;
@@ -141,6 +142,8 @@ fn reckon(prices: &Prices, defaults: &BTreeMap<&str, &str>) -> String {
     page += &format!("| 1 TiB for a month, in the bucket | {} |\n", dollars(prices.stored(TIB)));
     page += &format!("| 1 TiB to or from a client in another zone | {} |\n", dollars(2.0 * TIB / GIB * prices.get("zone")));
 
+    page += &audited(prices, number(defaults["store.audit.max.bytes.per.second"]));
+
     page += "\n### A month of 10 MiB/s, kept for 7 days, read by consumers that keep up\n\n";
     page += "| | `object` | `wal` |\n|---|---|---|\n";
     let rate = 10.0 * MIB;
@@ -151,6 +154,22 @@ fn reckon(prices: &Prices, defaults: &BTreeMap<&str, &str>) -> String {
     page += &format!("| GETs | {0} | {0} |\n| disk for `wal.max.bytes` | {1} | {1} |\n", dollars(0.0), dollars(disk));
     page += &format!("| together | {} | {} |\n", dollars(puts[0] + kept + disk), dollars(puts[1] + kept + disk));
     page
+}
+
+/// What it costs that a broker reads its share of the store to check it, at so many bytes a second.
+fn audited(prices: &Prices, rate: f64) -> String {
+    let mut page =
+        "\n### Audited\n\n| a broker's share, in objects of 64 MiB | read once in | GETs | price |\n|---|---|---|---|\n".to_owned();
+    for (name, share) in [("100 GiB", 100.0 * GIB), ("1 TiB", TIB), ("10 TiB", 10.0 * TIB)] {
+        let object = 64.0 * MIB;
+        // One for its length and one for its end; these two count as more than they bring.
+        let small = 2.0;
+        let gets = share / object * (small + object / RangeReaderOptions::default().block_bytes as f64);
+        let days = share / object * (small * REQUEST_BYTES as f64 + object) / rate / 86_400.0;
+        page += &format!("| {name} | {days:.1} days | {} | {} |\n", thousands(gets), dollars(prices.gets(gets)));
+    }
+    let at_most = prices.gets(MONTH_SECONDS * rate / REQUEST_BYTES as f64);
+    page + &format!("\nA broker pays at most {} a month for it, however small the objects are.\n", dollars(at_most))
 }
 
 #[test]

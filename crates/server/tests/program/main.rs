@@ -1,6 +1,7 @@
 //! The `siltstone` program from outside: what a person at a terminal sees, what a crash leaves, and what the sources must hold to.
 #![allow(clippy::unwrap_used)] // as in unit tests: a failure is a failure
 
+mod auditing;
 mod bucket;
 mod cli;
 mod configs;
