@@ -12,7 +12,7 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run minio check test crash outage soak stores clients compat suites kafka-tools differential terraform fuzz bench numbers
+.PHONY: help setup build run minio check test crash outage soak backfill stores clients compat suites kafka-tools differential terraform fuzz bench numbers
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,7 +68,10 @@ outage: setup ## a bucket that throttles, loses answers, damages bodies and is a
 	@SILTSTONE_TEST_OUTAGE_SECONDS=$$((60 * $(or $(MINUTES),10))) $(CARGO) test --release --locked --test program store_faults:: -- --nocapture
 
 soak: setup ## GIB (5) through a broker on a MinIO that stops and starts, killed five times, its disk full once, its metadata lost; STORE=versitygw
-	@GIB=$(or $(GIB),5) tests/stores/soak $(STORE)
+	@GIB=$(or $(GIB),5) tests/stores/long soak $(STORE)
+
+backfill: setup ## measure what a backfill of many times the cache does to the tail and to producers; STORE=versitygw
+	@tests/stores/long backfill $(STORE)
 
 clients: build ## new and old clients write and read a file of 100,000 lines; CLIENTS="kcat …" for some
 	@tests/clients/run $(PROGRAM) $(CLIENTS)

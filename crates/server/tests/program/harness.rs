@@ -164,6 +164,13 @@ pub(crate) async fn siltstone_within(limit: Duration, environment: &[(&str, &str
     timeout(limit, command).await.expect("the command ends in time").expect("run the program")
 }
 
+/// Runs it behind everybody else who wants the processor, its output thrown away, until it ends or is dropped.
+pub(crate) fn siltstone_behind(arguments: &[&str]) -> Child {
+    let mut command = Command::new("nice");
+    command.args(["-n", "19", PROGRAM]).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    command.spawn().expect("start the program")
+}
+
 /// The same with text on standard input.
 pub(crate) async fn siltstone_with_input(arguments: &[&str], input: &str) -> Output {
     let mut child = piped(Command::new(PROGRAM).args(arguments)).stdin(Stdio::piped()).spawn().expect("start the program");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // as in unit tests: a failure is a failure
 
 mod auditing;
+mod backfill;
 mod bucket;
 mod cli;
 mod configs;

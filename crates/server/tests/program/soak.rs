@@ -13,13 +13,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use client::{Client, Consumer, ConsumerOptions, Delivery, NewTopic, OffsetSpec, Producer, ProducerOptions, ProducerRecord};
 use runtime::Random;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::crash::{PARTITIONS, connect, variable};
 use crate::harness::{Broker, Ports, eventually, siltstone, siltstone_within};
@@ -71,6 +71,9 @@ async fn everything_acknowledged_outlives_kills_a_stopped_store_a_full_disk_and_
     println!("repeat with SILTSTONE_TEST_SEED={seed}");
     let begun = Instant::now();
     let mut site = Site::new(seed).await;
+    if let Err(why) = &site.disk {
+        println!("the disk is not filled, because no small one can be mounted: {why}");
+    }
     let mut broker = site.start().await;
     let client = connect(&broker.bootstrap).await;
     for durability in TOPICS {
@@ -98,7 +101,7 @@ async fn everything_acknowledged_outlives_kills_a_stopped_store_a_full_disk_and_
     println!("all there after {} s: {digests:x?}", begun.elapsed().as_secs());
     println!("{}", site.checked(&broker).await);
     stop(broker).await;
-    site.rebuild_metadata().await;
+    print!("{}", site.rebuild_metadata().await);
     let broker = site.start().await;
     assert_eq!(read(&client, seed, records).await, digests, "the same after the rebuild");
     println!("all there again after {} s", begun.elapsed().as_secs());
@@ -114,7 +117,8 @@ async fn stop(broker: Broker) {
 /// A store, and a data directory.
 struct Site {
     store: StoppableStore,
-    disk: Option<SmallDisk>,
+    /// Or why there is no small one.
+    disk: Result<SmallDisk, String>,
     directory: tempfile::TempDir,
     ports: Ports,
 }
@@ -122,13 +126,7 @@ struct Site {
 impl Site {
     async fn new(seed: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let disk = match SmallDisk::mount(DISK_BYTES, directory.path()).await {
-            Ok(disk) => Some(disk),
-            Err(why) => {
-                println!("the disk is not filled, because no small one can be mounted: {why}");
-                None
-            }
-        };
+        let disk = SmallDisk::mount(DISK_BYTES, directory.path()).await;
         Self { store: StoppableStore::start_below(&format!("soak-{seed}")).await, disk, directory, ports: Ports::default() }
     }
 
@@ -167,7 +165,7 @@ impl Site {
                 broker
             }
             Ordeal::DiskFull => {
-                let Some(disk) = &self.disk else { return Box::pin(self.undergo(Ordeal::Killed, broker, load, share)).await };
+                let Ok(disk) = &self.disk else { return Box::pin(self.undergo(Ordeal::Killed, broker, load, share)).await };
                 disk.fill(FULL_DISK_BYTES).unwrap();
                 // One by one: the broker looks at its disk now and then, and must be refusing before the share is written.
                 let mut allowed = share.clone();
@@ -203,14 +201,14 @@ impl Site {
     }
 
     /// Throws the metadata away and makes it anew of the store.
-    async fn rebuild_metadata(&self) {
+    async fn rebuild_metadata(&self) -> String {
         let data = self.data();
         std::fs::remove_dir_all(data.join("metadata")).unwrap();
         let reach = self.store.reach();
         let arguments = ["store", "rebuild", "--data-dir", data.to_str().unwrap(), "--store", &self.store.url, "--set", &reach];
         let output = siltstone_within(PATIENCE, &credentials(), &arguments).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        println!("{}", String::from_utf8_lossy(&output.stdout).trim_end());
+        String::from_utf8(output.stdout).unwrap()
     }
 }
 
