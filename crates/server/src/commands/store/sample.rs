@@ -54,7 +54,7 @@ mod tests {
             chosen[(first.segment.base.0 / 10) as usize] += 1;
         }
         for (count, expected) in chosen.into_iter().zip([1000, 3000, 1, 4000, 2000]) {
-            assert!((count - expected as i32).abs() < 150, "{chosen:?}");
+            assert!((count - expected).abs() < 150, "{chosen:?}");
         }
     }
 
