@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn a_segment_is_chosen_as_often_as_its_bytes_are_many() {
         let references = references(&[1000, 3000, 0, 4000, 2000]);
-        let mut chosen = [0; 5];
+        let mut chosen = [0_i32; 5];
         for seed in 0..10_000 {
             let first = choose(references.iter(), 1, seed)[0];
             chosen[(first.segment.base.0 / 10) as usize] += 1;
