@@ -85,7 +85,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "wal.generation.bytes",
         default: "128MiB",
         kind: Kind::Bytes { min: 1 << 20 },
-        doc: "What the write-ahead log's disk space is reclaimed by.",
+        doc: "What the write-ahead log's disk space is reclaimed by; more while it holds more than eight times that, because the store does not keep up.",
     },
     Key {
         name: "wal.generation.ms",

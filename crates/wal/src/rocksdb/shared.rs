@@ -117,6 +117,11 @@ impl Generations {
         self.list.get(index).copied()
     }
 
+    /// Batch bytes of all generations but the open one.
+    pub(crate) fn closed_bytes(&self) -> u64 {
+        self.list.iter().filter(|generation| generation.end.is_some()).map(|generation| generation.bytes).sum()
+    }
+
     pub(crate) fn trims(&self, below: Lsn) -> bool {
         self.list.front().and_then(|oldest| oldest.end).is_some_and(|end| end <= below)
     }

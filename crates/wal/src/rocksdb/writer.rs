@@ -20,6 +20,9 @@ const GROUP_BYTES: usize = 16 << 20;
 /// The buffer for encoding is given back above this.
 const SCRATCH_BYTES: usize = 4 << 20;
 
+/// A generation is closed once it holds one part in so many of what the log holds beside it: about 30 of 128 MiB and more hold 10 GiB.
+const SHARES: u64 = 8;
+
 /// What the append thread is asked to do.
 struct Work {
     group: Vec<Pending>,
@@ -76,7 +79,8 @@ impl Writer<'_> {
             if queue.stopped.is_some() {
                 return None;
             }
-            let due = self.opened.map(|opened| self.age_left(opened));
+            // One that is too small a part of the log waits for bytes, or for others to go.
+            let due = self.opened.filter(|_| self.is_large_enough()).map(|opened| self.age_left(opened));
             let trims = self.shared.generations.read().trims(queue.trim_below);
             if !queue.pending.is_empty() || trims || queue.reclaim || queue.closing || due == Some(Duration::ZERO) {
                 break;
@@ -100,7 +104,14 @@ impl Writer<'_> {
 
     fn is_due(&self) -> bool {
         let full = self.shared.options.generation_bytes <= self.seal.bytes;
-        0 < self.seal.entries && (full || self.opened.is_some_and(|opened| self.age_left(opened).is_zero()))
+        let due = 0 < self.seal.entries && (full || self.opened.is_some_and(|opened| self.age_left(opened).is_zero()));
+        due && self.is_large_enough()
+    }
+
+    /// While the store is away generations pile up, and each costs a column family. So the more the log holds, the larger they are.
+    fn is_large_enough(&self) -> bool {
+        let kept = self.shared.generations.read().closed_bytes();
+        kept / SHARES <= self.seal.bytes
     }
 
     fn write_group(&mut self, group: Vec<Pending>) -> Result<(), Arc<str>> {

@@ -3,10 +3,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::{ManualClock, Random};
-use wal::conformance::{self, Factory, Sizes, Subject};
-use wal::{Options, RocksDbWal, WalError, WriteAheadLog};
+use types::Lsn;
+use wal::conformance::{self, Factory, Sizes, Subject, batch_entry, wait_for};
+use wal::{Options, RocksDbWal, Urgency, WalError, WriteAheadLog};
 
 struct OnDisk;
 
@@ -68,4 +70,51 @@ impl Subject for OneOnDisk {
 #[test]
 fn conformance() {
     conformance::check_all(&OnDisk);
+}
+
+/// Appends `count` entries of `bytes` each, one after the other, so that a generation may end after each.
+fn append(wal: &RocksDbWal, count: usize, bytes: usize) -> Lsn {
+    let mut last = Lsn::ZERO;
+    for n in 0..count {
+        last = wal.append(batch_entry(n as i64, bytes), Urgency::Sync).unwrap();
+        wait_for(wal, "the entry", |progress| last < progress.synced);
+    }
+    last
+}
+
+#[test]
+fn a_log_that_the_store_does_not_take_has_few_generations() {
+    let dir = tempfile::tempdir().unwrap();
+    let wal = open(dir.path(), &Options { generation_bytes: 1000, ..options() }).unwrap();
+    let end = append(&wal, 1000, 100).next();
+    // A hundred times a generation's size.
+    let generations = wal.usage().generations;
+    assert!((8..40).contains(&generations), "{generations}");
+    wal.trim(end);
+    append(&wal, 20, 100);
+    let generations = wal.usage().generations;
+    assert!(generations <= 4, "small ones again: {generations}");
+}
+
+#[test]
+fn no_generation_ends_by_its_age_while_it_is_a_small_part_of_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    let age = Duration::from_secs(60);
+    let options = Options { generation_bytes: 1000, generation_age: age, clock: clock.clone(), ..options() };
+    let wal = open(dir.path(), &options).unwrap();
+    let end = append(&wal, 20, 100).next();
+    let before = wal.usage().generations;
+    for _ in 0..10 {
+        append(&wal, 1, 10);
+        clock.advance(age);
+    }
+    let last = append(&wal, 1, 10);
+    assert!(wal.usage().generations <= before + 1, "{} after {before}", wal.usage().generations);
+    // Once the rest is gone it ends, and the next entry lies in another one.
+    wal.trim(end);
+    clock.advance(age);
+    append(&wal, 1, 10);
+    let next = append(&wal, 1, 10);
+    assert_ne!(wal.generation_of(next), wal.generation_of(last));
 }
