@@ -17,6 +17,8 @@ use crate::status::AuditStatus;
 
 /// Damaged objects that are kept; more are not looked for.
 pub(crate) const MAX_DAMAGED: usize = 1000;
+/// Damaged segments that are kept, and looked at again, of each: they stand for the rest of the object.
+const MAX_OF_OBJECT: usize = 32;
 
 /// A damaged object.
 struct Damaged {
@@ -83,7 +85,7 @@ impl Register {
     }
 
     /// So many segments of an object were looked at, and these are damaged; all others are not, or are no segments any more.
-    pub(crate) fn examined(&self, image: &ClusterImage, key: ObjectKey, segments: usize, problems: Vec<Problem>, look_again: Instant) {
+    pub(crate) fn examined(&self, image: &ClusterImage, key: ObjectKey, segments: usize, mut problems: Vec<Problem>, look_again: Instant) {
         self.segments.fetch_add(segments as u64, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.failing = None;
@@ -93,10 +95,12 @@ impl Register {
             }
             return;
         }
+        let described = describe(image, key, &problems);
+        problems.truncate(MAX_OF_OBJECT);
+        problems.shrink_to_fit();
         if state.damaged.get(&key).is_some_and(|known| known.problems == problems) {
             return;
         }
-        let described = describe(image, key, &problems);
         tracing::error!("audit: {described}; docs/operations/recovery.md says what to do");
         state.damaged.insert(key, Damaged { problems, described, look_again });
     }

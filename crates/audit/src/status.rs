@@ -17,7 +17,8 @@ pub struct AuditStatus {
     pub rounds: u64,
     /// Since the last of them ended, or since the start before there is one.
     pub round_age: Duration,
-    /// Segments that are not in the store as metadata has them, by kind. They are looked at again every ten minutes.
+    /// Segments that are not in the store as metadata has them, by kind; of one object 32 at most. They are looked at again every ten
+    /// minutes.
     pub problems: [(ProblemKind, u64); ProblemKind::ALL.len()],
     /// The same for people, in one line; `None` if there is none.
     pub damage: Option<String>,

@@ -146,6 +146,24 @@ async fn every_kind_of_damage_is_found_and_is_over_once_the_object_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_an_object_with_many_segments_some_are_kept_and_all_are_told() {
+    let mut world = World::new(40).await;
+    let key = world.publish(&Vec::from_iter(0..40), 10).await;
+    let object = world.object(key).await;
+    world.remove(key).await;
+    let audit = world.audit(FAST);
+    audit.rounds(1).await;
+    assert_eq!(audit.problems(), [(ProblemKind::Missing, 32)]);
+    assert!(audit.status().damage.unwrap().contains("orders-0 offsets 0 to 9 (and 39 segments more)"));
+    tokio::time::sleep(11 * MINUTE).await;
+    assert_eq!(audit.problems(), [(ProblemKind::Missing, 32)]);
+    world.memory.put(&key.to_string(), vec![object.into()]).await.unwrap();
+    tokio::time::sleep(11 * MINUTE).await;
+    assert_eq!((audit.problems(), audit.status().segments), (vec![], 40 + 2 * 32));
+    audit.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_taken_away_while_a_round_is_under_way_is_no_damage() {
     for seed in 0..20 {
         let mut world = World::new(4).await;

@@ -33,7 +33,7 @@ pub(crate) fn register(registry: &Registry, audit: AuditHandle) -> Result<()> {
             problems: IntGaugeVec::new(
                 Opts::new(
                     "siltstone_store_audit_problems",
-                    "Segments that are not in the store as metadata has them, as far as is known now",
+                    "Segments that are not in the store as metadata has them, as far as is known now, 32 of an object at most",
                 ),
                 &["kind"],
             )?,
