@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::cases::{CASES, Case, Peer};
@@ -42,6 +42,7 @@ pub(crate) struct BenchReport {
     pub(crate) run: Run,
     /// Version; empty where it was not measured.
     pub(crate) kafka: String,
+    /// That were done.
     pub(crate) rounds: u32,
     pub(crate) seconds: u64,
     pub(crate) samples: Vec<Sample>,
@@ -93,13 +94,15 @@ pub(crate) struct Bench<'a> {
     pub(crate) time: Duration,
 }
 
+/// Calls `after_round` with what there is so far: hours of measuring are not to be lost with the last of them.
+///
 /// # Errors
 ///
 /// Where nothing could be measured at all; what fails alone stands in the report.
-pub(crate) fn measure(plan: &Plan, run: Run) -> Result<BenchReport> {
+pub(crate) fn measure(plan: &Plan, run: Run, after_round: impl Fn(&BenchReport) -> Result<()>) -> Result<BenchReport> {
     let selected = plan.selected()?;
     let kafka = plan.libraries.as_deref().map(kafka::version).unwrap_or_default();
-    let mut report = BenchReport { run, kafka, rounds: plan.rounds, seconds: plan.seconds, samples: Vec::new(), failures: Vec::new() };
+    let mut report = BenchReport { run, kafka, rounds: 0, seconds: plan.seconds, samples: Vec::new(), failures: Vec::new() };
     let (_directory, work) = work_directory()?;
     let begun = Instant::now();
     for round in 1..=plan.rounds {
@@ -123,9 +126,9 @@ pub(crate) fn measure(plan: &Plan, run: Run) -> Result<BenchReport> {
                 fs::remove_dir_all(&place)?;
             }
         }
-    }
-    if report.samples.is_empty() {
-        bail!("nothing could be measured");
+        report.rounds = round;
+        ensure!(!report.samples.is_empty(), "nothing could be measured");
+        after_round(&report)?;
     }
     Ok(report)
 }

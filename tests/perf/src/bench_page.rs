@@ -101,7 +101,10 @@ fn is_the_clients(report: &BenchReport, case: &'static str, peer: Peer, measure:
 fn unit(name: &str) -> String {
     let words = [
         ("mb_per_second", "MB/s"),
-        ("_mb_per_second", " MB/s"),
+        ("in_mb_per_second", "in, MB/s"),
+        ("out_mb_per_second", "out, MB/s"),
+        ("store_mb_per_second", "the store's own, MB/s"),
+        ("limit_mb_per_second", "its limit, MB/s"),
         ("mib_per_second", "MiB/s"),
         ("records_per_second", "records/s"),
         ("puts_per_second", "PUTs/s"),
@@ -122,9 +125,7 @@ fn unit(name: &str) -> String {
         ("gets_at_once", "GETs at once"),
         ("from_wal_percent", "% from the write-ahead log"),
     ];
-    let whole = words.iter().find(|(word, _)| *word == name).map(|(_, told)| (*told).to_owned());
-    let ending = || words.iter().find_map(|(word, told)| Some(name.strip_suffix(word)?.to_owned() + told));
-    whole.or_else(ending).unwrap_or_else(|| name.to_owned())
+    words.iter().find(|(word, _)| *word == name).map_or_else(|| name.to_owned(), |(_, told)| (*told).to_owned())
 }
 
 #[cfg(test)]

@@ -72,10 +72,9 @@ pub(crate) enum Work {
     ColdRead,
     /// A consumer reads after a restart what only the write-ahead log holds.
     WalRead,
-    /// The p99 of `object` beside interval + 1.5 PUTs.
-    ObjectDelay,
-    /// Producers as Java's default one is, a partition each: idempotent, 5 batches of 16 KiB in flight; on `object` with this interval in
-    /// milliseconds.
+    /// The p99 of `object` beside interval + 1.5 PUTs, with so many records in a run.
+    ObjectDelay(u64),
+    /// Producers as Java's default one is, a partition each: 5 batches of 16 KiB in flight; on `object` with this interval in milliseconds.
     Defaults {
         partitions: i32,
         interval_ms: u64,
@@ -182,7 +181,11 @@ pub(crate) const CASES: &[Case] = &[
     case("read-directory", "after a restart, from a directory in memory", OURS, Work::ColdRead),
     quick(on(Place::S3(0), case("read-s3", "after a restart, from S3", OURS, Work::ColdRead))),
     on(Place::S3(30), case("read-s3-30", "after a restart, from S3 with 30 ms", OURS, Work::ColdRead)),
-    quick(on(Place::S3(30), case("object-delay-30", "`object`, 2,000 records/s, PUTs of 30 ms", OURS, Work::ObjectDelay))),
+    quick(on(
+        Place::S3(30),
+        case("object-delay-30", "`object`, 2,000 records/s in runs of 16, PUTs of 30 ms", OURS, Work::ObjectDelay(16)),
+    )),
+    on(Place::S3(30), case("object-delay-30-spread", "the same, each record to the next partition", OURS, Work::ObjectDelay(1))),
     on(Place::S3(30), case("defaults-1-20", "1 default producer, interval 20 ms", OURS, Work::Defaults { partitions: 1, interval_ms: 20 })),
     on(Place::S3(30), case("defaults-16-20", "16 of them", OURS, Work::Defaults { partitions: 16, interval_ms: 20 })),
     on(Place::S3(30), case("defaults-64-20", "64 of them", OURS, Work::Defaults { partitions: 64, interval_ms: 20 })),
@@ -297,6 +300,7 @@ pub(crate) const BARS: &[Bar] = &[
     bar("16 of them, 250 ms", Term("defaults-16-250", Siltstone, "to_limit"), &[], AtLeast(0.8)),
     bar("64 of them, 250 ms", Term("defaults-64-250", Siltstone, "to_limit"), &[], AtLeast(0.8)),
     bar("`object` p99 to interval + 1.5 PUTs of 30 ms", Term("object-delay-30", Siltstone, "to_bar"), &[], AtMost(1.0)),
+    bar("the same, each record to the next partition", Term("object-delay-30-spread", Siltstone, "to_bar"), &[], AtMost(1.0)),
     bar(
         "PUTs per second, 10,000 partitions to 10",
         Term("puts-10000", Siltstone, "puts_per_second"),

@@ -55,7 +55,7 @@ pub(crate) fn measure(program: &Path, data: &Path, store: &Store, mib: u64) -> R
     let producing = load.start()?;
     producing.reach(mib << 20)?;
     let written = producing.acknowledged().records;
-    producing.finish(0, 0)?;
+    producing.give_up()?;
     broker.stop()?;
 
     let broker = Siltstone::start(setup)?;

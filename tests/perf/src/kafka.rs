@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -23,6 +24,8 @@ const JVM: [&str; 7] = [
 pub(crate) struct Kafka {
     process: Process,
     pub(crate) bootstrap: String,
+    /// When the broker was started: after its log was formatted, as it is once in its life.
+    pub(crate) begun: Instant,
 }
 
 impl Kafka {
@@ -56,9 +59,10 @@ impl Kafka {
         }
         let mut command = java(libraries, &JVM, "kafka.Kafka");
         command.arg(&properties);
+        let begun = Instant::now();
         let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
         let process = Process::start_until(&mut command, &data.join("log"), listens)?;
-        Ok(Self { process, bootstrap: format!("127.0.0.1:{port}") })
+        Ok(Self { process, bootstrap: format!("127.0.0.1:{port}"), begun })
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -45,7 +45,7 @@ pub(crate) fn disk_append(directory: &Path, append: Append, time: Duration) -> R
     let begun = Instant::now();
     let mut written = 0u64;
     while begun.elapsed() < time {
-        if append == Append::Recycled && 0 < written && written % RECYCLED_BYTES == 0 {
+        if append == Append::Recycled && 0 < written && written.is_multiple_of(RECYCLED_BYTES) {
             file.seek(SeekFrom::Start(0))?;
         }
         file.write_all(&block).and_then(|()| file.sync_data()).with_context(|| format!("append to {}", path.display()))?;
@@ -157,4 +157,33 @@ where
         moved += ended.context("wait for a task")??;
     }
     Ok(moved as f64 / begun.elapsed().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn a_disk_and_a_connection_move_bytes_and_leave_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        for append in [Append::Fresh, Append::Recycled] {
+            assert!(0.0 < disk_append(directory.path(), append, SHORT).unwrap());
+        }
+        assert!(!disk_syncs(directory.path(), 4096, Duration::ZERO, SHORT).unwrap().is_empty());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert!(0.0 < loopback(SHORT).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_store_is_read_only_where_objects_are_large_enough() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        assert!(0.0 < store_puts(Arc::clone(&store), 2, 1000, SHORT).await.unwrap());
+        assert!(0.0 < store_gets(Arc::clone(&store), 2, 1000, SHORT).await.unwrap());
+        let error = store_gets(store, 2, 1001, SHORT).await.unwrap_err();
+        assert!(error.to_string().contains("no object of the store holds 1001 bytes"), "{error}");
+    }
 }

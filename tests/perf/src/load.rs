@@ -163,12 +163,11 @@ impl Load {
                 return Err(error).context("a record was not acknowledged");
             }
         }
-        if rate.is_some() {
+        if shared.purging.load(Ordering::Relaxed) {
+            producer.purge(PurgeConfig::default().queue().inflight());
+        } else {
             // What was due is waited for: its delay counts.
             producer.flush(PATIENCE).context("wait for the last records")?;
-        } else {
-            shared.purging.store(true, Ordering::Relaxed);
-            producer.purge(PurgeConfig::default().queue().inflight());
         }
         producer.poll(Duration::ZERO);
         Ok(())
@@ -205,12 +204,24 @@ impl Producing {
         self.shared.micros()
     }
 
-    /// Stops, and answers the delays in microseconds of the records that were due from `from` on and before `to`.
-    pub(crate) fn finish(mut self, from: u64, to: u64) -> Result<Vec<u64>> {
+    /// Stops, and gives up what is under way.
+    pub(crate) fn give_up(mut self) -> Result<()> {
+        self.shared.purging.store(true, Ordering::Relaxed);
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<()> {
         self.shared.stopping.store(true, Ordering::Relaxed);
         for thread in mem::take(&mut self.threads) {
             thread.join().map_err(|_| anyhow!("a producer panicked"))??;
         }
+        Ok(())
+    }
+
+    /// Stops, waits for what is under way, and answers the delays in microseconds of the records that were due from `from` on and before
+    /// `to`. Of a load that has a rate.
+    pub(crate) fn finish(mut self, from: u64, to: u64) -> Result<Vec<u64>> {
+        self.join()?;
         let delays = mem::take(&mut *self.shared.delays.lock().expect("no holder panics"));
         Ok(delays.into_iter().filter(|(due, _)| (from..to).contains(due)).map(|(_, delay)| delay).collect())
     }
@@ -218,6 +229,7 @@ impl Producing {
 
 impl Drop for Producing {
     fn drop(&mut self) {
+        self.shared.purging.store(true, Ordering::Relaxed);
         self.shared.stopping.store(true, Ordering::Relaxed);
     }
 }
@@ -373,5 +385,64 @@ impl Reading {
         }
         consumed.seconds = last.duration_since(begun).as_secs_f64();
         Ok(consumed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(broker: &MockBroker, rate: Option<f64>) -> Load {
+        Load {
+            bootstrap: broker.bootstrap(),
+            topic: "load".to_owned(),
+            partitions: 4,
+            record_bytes: 100,
+            run: 3,
+            rate,
+            clients: 2,
+            settings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_due_is_acknowledged_and_read_back() {
+        let broker = MockBroker::start().unwrap();
+        broker.create_topic("load", 4).unwrap();
+        let producing = load(&broker, Some(5000.0)).start().unwrap();
+        producing.reach(100 * 200).unwrap();
+        let delays = producing.finish(0, u64::MAX).unwrap();
+        assert!(200 <= delays.len());
+        let consumed = Reading::all(&broker.bootstrap(), "load", 4).run(&Until::Records(200)).unwrap();
+        assert_eq!((consumed.records, consumed.bytes), (200, 200 * 100));
+    }
+
+    #[test]
+    fn only_delays_of_records_that_were_due_in_time_are_told() {
+        let broker = MockBroker::start().unwrap();
+        broker.create_topic("load", 4).unwrap();
+        let producing = load(&broker, Some(1000.0)).start().unwrap();
+        producing.reach(100 * 100).unwrap();
+        // Both clients have a record due in each 2 ms: 10 of them in the first 10 ms.
+        assert_eq!(producing.finish(0, 10_000).unwrap().len(), 10);
+    }
+
+    #[test]
+    fn without_a_rate_as_many_as_go_are_sent_and_the_rest_is_given_up() {
+        let broker = MockBroker::start().unwrap();
+        broker.create_topic("load", 4).unwrap();
+        let producing = load(&broker, None).start().unwrap();
+        producing.reach(1 << 20).unwrap();
+        assert!((1 << 20) / 100 <= producing.acknowledged().records);
+        producing.give_up().unwrap();
+    }
+
+    #[test]
+    fn a_record_that_is_not_taken_fails_the_load() {
+        let broker = MockBroker::start().unwrap();
+        broker.create_topic("load", 4).unwrap();
+        let producing = Load { record_bytes: 2_000_000, ..load(&broker, None) }.start().unwrap();
+        assert!(producing.reach(1).is_err());
+        assert!(producing.give_up().is_err());
     }
 }

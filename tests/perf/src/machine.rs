@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 
 use anyhow::{Context, Result};
+use rustix::param::clock_ticks_per_second;
 use serde::{Deserialize, Serialize};
 
 /// What a report says of the machine.
@@ -32,8 +33,7 @@ impl Machine {
 
 /// Clock ticks that /proc counts in a second.
 fn ticks_per_second() -> f64 {
-    // SAFETY: no pointer is involved.
-    unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
+    clock_ticks_per_second() as f64
 }
 
 /// CPU time that a process has used so far, its threads' together, in seconds; 0 if it has ended.

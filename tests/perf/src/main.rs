@@ -61,7 +61,7 @@ enum Command {
         /// Directory with Kafka's jars; without it Kafka is left out
         #[arg(long)]
         kafka: Option<PathBuf>,
-        /// Names of cases, separated by spaces; all if not given
+        /// Names of cases, separated by spaces; all if not given. Of some only, nothing is saved unless --save is given
         #[arg(long, default_value = "")]
         cases: String,
         /// Only what takes ten minutes in three rounds
@@ -111,11 +111,12 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Bench { program, kafka, cases, quick, rounds, seconds, save } => {
             let run = Run::of(&program)?;
+            let save = save.or_else(|| cases.trim().is_empty().then(|| pages::saved("bench")));
             let cases = cases.split_whitespace().map(str::to_owned).collect();
             let plan = Plan { program, libraries: kafka, cases, only_quick: quick, rounds, seconds };
-            let report = bench::measure(&plan, run)?;
+            let report = bench::measure(&plan, run, |report| save.as_deref().map_or(Ok(()), |path| report::save(path, report)))?;
             print!("{}", bench_page::render(&report));
-            report::save(&save.unwrap_or_else(|| pages::saved("bench")), &report)
+            Ok(())
         }
         Command::Cases => {
             for case in CASES {

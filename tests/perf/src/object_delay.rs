@@ -26,6 +26,8 @@ pub(crate) struct ObjectDelay {
     pub(crate) store: String,
     pub(crate) records_per_second: f64,
     pub(crate) interval_ms: f64,
+    /// Records that went to one partition before the next had its turn.
+    pub(crate) run: u64,
     pub(crate) delays: Delays,
     /// As the broker saw its PUTs in the same time.
     pub(crate) put_mean_ms: f64,
@@ -40,8 +42,8 @@ impl ObjectDelay {
     }
 }
 
-/// `data` is the broker's directory.
-pub(crate) fn measure(program: &Path, data: &Path, store: &Store, time: Duration) -> Result<ObjectDelay> {
+/// `data` is the broker's directory; `run` records go to one partition before the next has its turn.
+pub(crate) fn measure(program: &Path, data: &Path, store: &Store, run: u64, time: Duration) -> Result<ObjectDelay> {
     let broker = Siltstone::start(Setup { program, data, store: Some(store), settings: &[] })?;
     create_topic(&broker.bootstrap, TOPIC, PARTITIONS, &[("durability", "object")])?;
     let load = Load {
@@ -49,7 +51,7 @@ pub(crate) fn measure(program: &Path, data: &Path, store: &Store, time: Duration
         topic: TOPIC.to_owned(),
         partitions: PARTITIONS,
         record_bytes: 1024,
-        run: 1,
+        run,
         rate: Some(RECORDS_PER_SECOND),
         clients: 1,
         settings: Vec::new(),
@@ -67,6 +69,7 @@ pub(crate) fn measure(program: &Path, data: &Path, store: &Store, time: Duration
         store: store.name(),
         records_per_second: RECORDS_PER_SECOND,
         interval_ms: INTERVAL_MS,
+        run,
         delays,
         put_mean_ms: put_seconds / puts.max(1.0) * 1000.0,
         puts,

@@ -1,13 +1,14 @@
 //! Processes that are measured: started, found ready, and ended with whoever started them.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// For a process to become ready or to end, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -69,16 +70,14 @@ impl Process {
     /// # Errors
     ///
     /// Where the process has ended.
-    pub(crate) fn signal(&self, signal: i32) -> Result<()> {
-        // SAFETY: no pointer is involved, and the child has not been waited for: its number is its own.
-        let sent = unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
-        ensure!(sent == 0, "send signal {signal} to {}: {}", self.name, io::Error::last_os_error());
-        Ok(())
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        // Not waited for yet: its number is its own.
+        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("send {signal:?} to {}", self.name))
     }
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub(crate) fn stop(mut self) -> Result<ExitStatus> {
-        self.signal(libc::SIGTERM)?;
+        self.signal(Signal::TERM)?;
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait()? {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
 use s3_server::{ACCESS_KEY, Quirks, S3Server, SECRET_KEY};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -26,8 +27,8 @@ pub(crate) enum Store {
 
 impl Store {
     pub(crate) fn directory() -> Result<Self> {
-        let memory = Path::new("/dev/shm");
-        ensure!(memory.is_dir(), "there is no file system in memory at /dev/shm");
+        let memory = env::var_os("PERF_MEMORY").map_or_else(|| PathBuf::from("/dev/shm"), PathBuf::from);
+        ensure!(memory.is_dir(), "there is no file system in memory at {}; PERF_MEMORY names another directory", memory.display());
         Ok(Self::Directory(tempfile::Builder::new().prefix("siltstone-perf-").tempdir_in(memory)?))
     }
 
@@ -62,14 +63,14 @@ impl Store {
     ///
     /// Where it is no process.
     pub(crate) fn pause(&self) -> Result<()> {
-        self.signal(libc::SIGSTOP)
+        self.signal(Signal::STOP)
     }
 
     pub(crate) fn go_on(&self) -> Result<()> {
-        self.signal(libc::SIGCONT)
+        self.signal(Signal::CONT)
     }
 
-    fn signal(&self, signal: i32) -> Result<()> {
+    fn signal(&self, signal: Signal) -> Result<()> {
         match self {
             Self::Directory(_) => bail!("a directory cannot be paused"),
             Self::S3 { process, .. } => process.signal(signal),

@@ -102,7 +102,7 @@ fn delays(report: &StoreReport) -> String {
     let mut text = "### Delay of `object`\n\n".to_owned();
     let head = [
         "store",
-        "records/s",
+        "records in a run",
         "p50 ms",
         "p99 ms",
         "p99.9 ms",
@@ -114,7 +114,7 @@ fn delays(report: &StoreReport) -> String {
     ];
     let rows = report.delays.iter().map(|row| {
         let limit = row.interval_ms + row.put_mean_ms;
-        let told = [row.records_per_second, row.delays.p50_ms, row.delays.p99_ms, row.delays.p999_ms, row.put_mean_ms, limit];
+        let told = [row.run as f64, row.delays.p50_ms, row.delays.p99_ms, row.delays.p999_ms, row.put_mean_ms, limit];
         let ratios = [row.delays.p99_ms / limit, row.delays.p99_ms / row.bar_ms()];
         let numbers = told.into_iter().chain(ratios).map(number);
         let cells: Vec<_> =
@@ -127,11 +127,23 @@ fn delays(report: &StoreReport) -> String {
 
 fn cold_reads(report: &StoreReport) -> String {
     let mut text = "### Reading what no cache holds\n\n".to_owned();
-    let head = ["store", "read, MiB/s", "GETs", "a GET, MiB", "at once", "the store's own, MiB/s", "at once", "ratio", "others"];
+    let head = [
+        "store",
+        "read, MiB/s",
+        "broker's CPU s per GiB",
+        "GETs",
+        "a GET, MiB",
+        "at once",
+        "the store's own, MiB/s",
+        "at once",
+        "ratio",
+        "others",
+    ];
     let rows = report.cold_reads.iter().map(|row| {
         [
             row.store.clone(),
             number(row.mib_per_second),
+            number(per_gib(row.cpu_seconds, row.bytes)),
             number(row.gets),
             number(row.get_bytes / row.gets / MIB),
             number(row.concurrency),
@@ -163,4 +175,60 @@ fn costs(report: &StoreReport, prices: &Prices) -> Result<String> {
     });
     text += &table(&head, rows);
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{Machine, Shares};
+    use crate::report::Run;
+
+    const COSTS: &str = "| price | US dollars | for |\n|---|---|---|\n| `put` | 0.005 | 1,000 PUT |\n| `get` | 0.0004 | 1,000 GET |\n\
+                         | `storage` | 0.023 | 1 GiB |\n";
+
+    fn report() -> StoreReport {
+        let machine = Machine { cores: 2, processor: "fast".to_owned(), memory_bytes: 8 << 30, kernel: "6.1".to_owned() };
+        let run = Run { date: "2026-01-01T00:00:00Z".to_owned(), program: "siltstone 1".to_owned(), revision: String::new(), machine };
+        let requests = [(10, 40.0), (10_000, 44.0)].map(|(partitions, puts)| Requests {
+            durability: "object".to_owned(),
+            partitions,
+            asked_mib_per_second: 8.0,
+            seconds: 10.0,
+            bytes_in: 0.5 * GIB,
+            puts,
+            put_bytes: GIB,
+            uploads: puts,
+            rewrites: 10.0,
+            rewritten_bytes: 0.25 * GIB,
+            gets: 5.0,
+            segments: 1000.0,
+            read_bytes: 0.25 * GIB,
+            read_gets: 100.0,
+            shares: Shares { ours: 0.5, others: 0.2, stolen: 0.1 },
+        });
+        StoreReport {
+            run,
+            requests: requests.into(),
+            delays: Vec::new(),
+            cold_reads: Vec::new(),
+            failures: vec!["cold read: gone".to_owned()],
+        }
+    }
+
+    #[test]
+    fn counts_are_told_by_gib_and_by_second() {
+        let page = render(&report(), &Prices::of(COSTS)).unwrap();
+        assert!(page.contains("| `object` | 10 | 8 | 51.2 | 4 | 80 | 20 | 10 | 2 | 2,000 | 400 | 30 % |"), "{page}");
+        assert!(page.contains("10,000 partitions to 10: 4.4 to 4, 1.1."), "{page}");
+        assert!(page.ends_with("\nNot measured: cold read: gone.\n"), "{page}");
+    }
+
+    #[test]
+    fn prices_are_those_of_the_page_and_what_is_rewritten_is_stored_once() {
+        // 80 PUTs and 10 GETs in a GiB in, 400 GETs in a GiB out, 1.5 bytes stored for each.
+        let page = render(&report(), &Prices::of(COSTS)).unwrap();
+        assert!(page.contains("| `object` | 10 | $0.41 | $0.00 | $0.16 | $35.33 |"), "{page}");
+        let error = render(&report(), &Prices::of("")).unwrap_err();
+        assert_eq!(error.to_string(), "docs/operations/costs.md has no price put");
+    }
 }
