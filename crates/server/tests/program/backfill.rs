@@ -23,9 +23,9 @@ use crate::store_away::credentials;
 
 const HISTORY_MIB: u64 = 1024;
 const RATE_KIB: u64 = 4096;
-const PHASE_SECONDS: u64 = 10;
+const PHASE_SECONDS: u64 = 6;
 /// Of each kind.
-const PHASES: usize = 5;
+const PHASES: usize = 9;
 /// The read cache is a part of it.
 const MEMORY: &str = "128MiB";
 const RECORD_BYTES: usize = 1024;
