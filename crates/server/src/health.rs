@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Part {
     Recovery,
+    DataDirectory,
     WriteAheadLog,
     Store,
     Shutdown,
@@ -21,6 +22,7 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Recovery => "recovery",
+            Self::DataDirectory => "data directory",
             Self::WriteAheadLog => "write-ahead log",
             Self::Store => "store",
             Self::Shutdown => "shutdown",

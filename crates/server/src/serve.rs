@@ -360,7 +360,15 @@ impl Running {
             }
             Ok(answer) if NOTE_REVISION <= self.revision_noted.elapsed() => {
                 self.revision_noted = tokio::time::Instant::now();
-                tokio::task::block_in_place(|| self.data_dir.note_revision(answer.revision))
+                // Without it an older metadata directory that is put back may go unnoticed, which is no reason to end.
+                match tokio::task::block_in_place(|| self.data_dir.note_revision(answer.revision)) {
+                    Ok(()) => health.clear_note(Part::DataDirectory),
+                    Err(error) => {
+                        tracing::warn!("{error:#}; tried again in {} s", NOTE_REVISION.as_secs());
+                        health.note(Part::DataDirectory, format!("{error:#}; make room on the disk, or mend it"));
+                    }
+                }
+                Ok(())
             }
             Ok(_) => Ok(()),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Broker, Ports, siltstone_ok, siltstone_with_input};
+use crate::harness::{Broker, Ports, eventually, siltstone_ok, siltstone_with_input};
 
 /// A broker's directory, with what two lives of it wrote. Every object stays: nothing is retained away, no garbage is due.
 struct Site {
@@ -176,4 +176,19 @@ async fn a_lost_log_closes_the_wal_partitions_that_it_may_have_held_and_no_other
     let broker = Broker::start(&site.data(), &[]).await;
     assert_eq!(read(&broker, "first").await, "a\nd\n");
     broker.kill().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_note_a_revision_says_so_and_goes_on() {
+    let site = Site::new();
+    let broker = Broker::start(&site.data(), &[]).await;
+    let said = async || siltstone_ok(&["health", "--http", &broker.http]).await;
+    // Not even root writes a file where a directory is.
+    let staged = site.data().join("revision.staged");
+    fs::create_dir(&staged).unwrap();
+    write(&broker, "first", "1\n").await;
+    eventually("a note", async || said().await.contains("data directory: write ")).await;
+    fs::remove_dir(&staged).unwrap();
+    write(&broker, "second", "2\n").await;
+    eventually("no note", async || !said().await.contains("data directory")).await;
 }
