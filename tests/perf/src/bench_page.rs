@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::bench::{BenchReport, Sample};
 use crate::cases::{BARS, Bar, CASES, Limit, Peer, Term};
+use crate::machine;
 use crate::markdown::{number, percent, table};
 use crate::statistics::Spread;
 
@@ -13,8 +14,9 @@ const CLIENT_SHARE: f64 = 0.8;
 /// What lies between the marks.
 pub(crate) fn render(report: &BenchReport) -> String {
     let kafka = if report.kafka.is_empty() { "without Apache Kafka".to_owned() } else { format!("beside Apache Kafka {}", report.kafka) };
-    let (rounds, seconds) = (report.rounds, report.seconds);
-    let mut text = format!("{} {rounds} rounds of {seconds} s each, {kafka}.\n", report.run.sentence());
+    let rounds = if report.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", report.rounds) };
+    let mut text = format!("{} {rounds} of {} s for each case, {kafka}.\n", report.run.sentence(), report.seconds);
+    text += &machine::warning(report.samples.iter().map(|sample| sample.shares));
     text += "\n### Bars\n\n";
     text += &table(&["measure", "bar", "found", "least", "most", ""], BARS.iter().map(|bar| bar_row(report, bar)));
     text += "\n### Cases\n\nMedians, and the least and the most of the rounds.\n\n";
@@ -70,7 +72,7 @@ fn case_rows(report: &BenchReport) -> Vec<[String; 8]> {
             let samples: Vec<&Sample> =
                 report.samples.iter().filter(|sample| sample.case == case.name && sample.peer == peer.name()).collect();
             let names: BTreeSet<&String> = samples.iter().flat_map(|sample| sample.measures.keys()).collect();
-            let others = Spread::of(samples.iter().map(|sample| sample.shares.others + sample.shares.stolen));
+            let others = Spread::of(samples.iter().map(|sample| sample.shares.of_others()));
             for (index, name) in names.into_iter().enumerate() {
                 let values = samples.iter().filter_map(|sample| sample.measures.get(name).copied());
                 let (Some(spread), Some(others)) = (Spread::of(values), others) else { continue };

@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use rustix::param::clock_ticks_per_second;
 use serde::{Deserialize, Serialize};
 
+use crate::statistics::Spread;
+
 /// What a report says of the machine.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
@@ -90,6 +92,27 @@ pub(crate) struct Shares {
     pub(crate) stolen: f64,
 }
 
+impl Shares {
+    /// What neither the watched processes had nor nobody.
+    pub(crate) fn of_others(self) -> f64 {
+        self.others + self.stolen
+    }
+}
+
+/// Above this share of others, a report says more of them than of what it measured.
+const BUSY: f64 = 0.2;
+
+/// A sentence for a page whose measurements met a busy machine; empty where they did not.
+pub(crate) fn warning(measurements: impl IntoIterator<Item = Shares>) -> String {
+    match Spread::of(measurements.into_iter().map(Shares::of_others)) {
+        Some(others) if BUSY < others.median => {
+            let percent = others.median * 100.0;
+            format!("**Others had {percent:.0} % of the processors, in the median: this says more of them than of what was measured.**\n")
+        }
+        Some(_) | None => String::new(),
+    }
+}
+
 /// Watches who has the processors from its start on.
 pub(crate) struct Watch {
     pids: Vec<u32>,
@@ -153,6 +176,14 @@ mod tests {
         let ended = Ticks::of("cpu  180 0 70 1060 70 0 0 30 0 0\n");
         let shares = shares(begun, ended, 60.0);
         assert_eq!(shares, Shares { ours: 0.3, others: 0.2, stolen: 0.1 });
+    }
+
+    #[test]
+    fn a_busy_machine_is_warned_of() {
+        let with = |others, stolen| Shares { ours: 0.1, others, stolen };
+        assert!(warning([with(0.9, 0.0), with(0.1, 0.15), with(0.0, 0.0)]).starts_with("**Others had 25 % of the processors"));
+        assert_eq!(warning([with(0.9, 0.0), with(0.1, 0.1), with(0.0, 0.0)]), "");
+        assert_eq!(warning([]), "");
     }
 
     #[test]

@@ -57,7 +57,9 @@ impl Process {
     }
 
     fn spawn(command: &mut Command, log: &Path) -> Result<Self> {
-        let name = command.get_program().to_string_lossy().into_owned();
+        // Its place on this machine is nothing for a report.
+        let program = Path::new(command.get_program());
+        let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
         let errors = File::create(log).with_context(|| format!("create {}", log.display()))?;
         let child = command.stdin(Stdio::piped()).stderr(errors).spawn().with_context(|| format!("start {name}"))?;
         Ok(Self { child, name })

@@ -7,6 +7,8 @@ use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
+use futures::TryStreamExt;
+use object_store::ObjectStore;
 use rustix::process::Signal;
 use s3_server::{ACCESS_KEY, Quirks, S3Server, SECRET_KEY};
 use tempfile::TempDir;
@@ -88,8 +90,15 @@ impl Store {
         }
     }
 
+    /// The size of all objects.
+    pub(crate) fn bytes(&self) -> Result<f64> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let objects: Vec<_> = runtime.block_on(self.client()?.list(None).try_collect()).context("list the store")?;
+        Ok(objects.iter().map(|object| object.size as f64).sum())
+    }
+
     /// A client of its own, which is not the broker's.
-    pub(crate) fn client(&self) -> Result<Arc<dyn object_store::ObjectStore>> {
+    pub(crate) fn client(&self) -> Result<Arc<dyn ObjectStore>> {
         Ok(match self {
             Self::Directory(directory) => Arc::new(object_store::local::LocalFileSystem::new_with_prefix(directory.path())?),
             Self::S3 { endpoint, .. } => Arc::new(

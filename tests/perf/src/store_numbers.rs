@@ -59,12 +59,13 @@ pub(crate) struct Requests {
     /// Of the PUTs: those of ranges and of rewriting; the rest are snapshots of the metadata.
     pub(crate) uploads: f64,
     pub(crate) rewrites: f64,
-    /// Bytes that rewriting put: they take the place of others.
-    pub(crate) rewritten_bytes: f64,
     /// GETs of rewriting: nobody else reads meanwhile.
     pub(crate) gets: f64,
     /// Segment entries that metadata has more at the end than at the beginning.
     pub(crate) segments: f64,
+    /// What lies in the bucket after the broker was stopped, without what rewriting put once more, and the batches that it is of.
+    pub(crate) stored_bytes: f64,
+    pub(crate) stored_of: f64,
     /// Read back, until all or so many seconds are over.
     pub(crate) read_bytes: f64,
     pub(crate) read_gets: f64,
@@ -161,7 +162,9 @@ fn requests(scope: &Scope, work: &Path, data: &Path, durability: &str, partition
     let (after, seconds, shares) = (broker.metrics()?, begun.elapsed().as_secs_f64(), watch.shares());
     producing.give_up()?;
     let risen = after.since(&before);
+    let whole = broker.metrics()?;
     broker.stop()?;
+    let stored_bytes = store.bytes()? - whole.sum("siltstone_rewrite_bytes_total", &[("direction", "written")]);
 
     let broker = Siltstone::start(setup)?;
     let before = broker.metrics()?;
@@ -180,9 +183,10 @@ fn requests(scope: &Scope, work: &Path, data: &Path, durability: &str, partition
         put_bytes: risen.sum("siltstone_store_bytes_total", &[("operation", "put")]),
         uploads: risen.sum("siltstone_published_total", &[("unit", "objects")]),
         rewrites: risen.sum("siltstone_rewrites_total", &[("outcome", "done")]),
-        rewritten_bytes: risen.sum("siltstone_rewrite_bytes_total", &[("direction", "written")]),
         gets: requests_of(&risen, &["get", "get_range", "head"]),
         segments: risen.sum("siltstone_metadata_segments", &[]),
+        stored_bytes,
+        stored_of: whole.sum("siltstone_topic_bytes_in_total", &[]),
         read_bytes,
         read_gets: reader_gets(&read),
         shares,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::machine;
 use crate::markdown::{dollars, number, percent, table};
 use crate::store_numbers::{Requests, StoreReport};
 
@@ -30,13 +31,10 @@ impl Prices {
 /// What lies between the marks.
 pub(crate) fn render(report: &StoreReport, prices: &Prices) -> Result<String> {
     ensure!(!report.requests.is_empty(), "the report has no measurements of requests");
-    let parts = [
-        format!("{} Random records of 1 KiB, one librdkafka producer with batches of up to 16 KiB.\n", report.run.sentence()),
-        requests(report),
-        delays(report),
-        cold_reads(report),
-        costs(report, prices)?,
-    ];
+    let shares = report.requests.iter().map(|row| row.shares).chain(report.delays.iter().map(|row| row.shares));
+    let shares = shares.chain(report.cold_reads.iter().map(|row| row.shares));
+    let sentence = format!("{} Random records of 1 KiB, one librdkafka producer with batches of up to 16 KiB.\n", report.run.sentence());
+    let parts = [sentence + &machine::warning(shares), requests(report), delays(report), cold_reads(report), costs(report, prices)?];
     let failures = report.failures.iter().map(|failure| format!("\nNot measured: {failure}.\n"));
     Ok(parts.join("\n") + &failures.collect::<String>())
 }
@@ -78,7 +76,7 @@ fn requests(report: &StoreReport) -> String {
             number(row.put_bytes / row.bytes_in),
             number(per_gib(row.segments, row.bytes_in)),
             number(per_gib(row.read_gets, row.read_bytes)),
-            percent(row.shares.others + row.shares.stolen),
+            percent(row.shares.of_others()),
         ]
     });
     text += &table(&head, rows);
@@ -117,8 +115,7 @@ fn delays(report: &StoreReport) -> String {
         let told = [row.run as f64, row.delays.p50_ms, row.delays.p99_ms, row.delays.p999_ms, row.put_mean_ms, limit];
         let ratios = [row.delays.p99_ms / limit, row.delays.p99_ms / row.bar_ms()];
         let numbers = told.into_iter().chain(ratios).map(number);
-        let cells: Vec<_> =
-            [row.store.clone()].into_iter().chain(numbers).chain([percent(row.shares.others + row.shares.stolen)]).collect();
+        let cells: Vec<_> = [row.store.clone()].into_iter().chain(numbers).chain([percent(row.shares.of_others())]).collect();
         cells
     });
     text += &table(&head, rows);
@@ -150,7 +147,7 @@ fn cold_reads(report: &StoreReport) -> String {
             number(row.store_mib_per_second),
             row.store_concurrency.to_string(),
             number(row.mib_per_second / row.store_mib_per_second),
-            percent(row.shares.others + row.shares.stolen),
+            percent(row.shares.of_others()),
         ]
     });
     text += &table(&head, rows);
@@ -163,7 +160,7 @@ fn costs(report: &StoreReport, prices: &Prices) -> Result<String> {
     let head = ["durability", "partitions", "in: PUTs", "in: rewriting's GETs", "out, first time", "a month in the bucket"];
     let priced = report.requests.iter().filter(|row| row.asked_mib_per_second == PRICED_MIB_PER_SECOND);
     let rows = priced.map(|row| {
-        let stored = (row.put_bytes - row.rewritten_bytes) / row.bytes_in;
+        let stored = row.stored_bytes / row.stored_of;
         [
             format!("`{}`", row.durability),
             number(f64::from(row.partitions)),
@@ -199,7 +196,8 @@ mod tests {
             put_bytes: GIB,
             uploads: puts,
             rewrites: 10.0,
-            rewritten_bytes: 0.25 * GIB,
+            stored_bytes: 1.5 * GIB,
+            stored_of: GIB,
             gets: 5.0,
             segments: 1000.0,
             read_bytes: 0.25 * GIB,
@@ -224,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_are_those_of_the_page_and_what_is_rewritten_is_stored_once() {
+    fn prices_are_those_of_the_page_and_what_is_stored_is_more_than_what_was_sent() {
         // 80 PUTs and 10 GETs in a GiB in, 400 GETs in a GiB out, 1.5 bytes stored for each.
         let page = render(&report(), &Prices::of(COSTS)).unwrap();
         assert!(page.contains("| `object` | 10 | $0.41 | $0.00 | $0.16 | $35.33 |"), "{page}");
