@@ -79,13 +79,13 @@ impl Writer<'_> {
             if queue.stopped.is_some() {
                 return None;
             }
-            // One that is too small a part of the log waits for bytes, or for others to go.
-            let due = self.opened.filter(|_| self.is_large_enough()).map(|opened| self.age_left(opened));
             let trims = self.shared.generations.read().trims(queue.trim_below);
-            if !queue.pending.is_empty() || trims || queue.reclaim || queue.closing || due == Some(Duration::ZERO) {
+            if !queue.pending.is_empty() || trims || queue.reclaim || queue.closing {
                 break;
             }
-            match due {
+            // One that is too small a part of the log waits for bytes, or for others to go.
+            match self.opened.filter(|_| self.is_large_enough()).map(|opened| self.age_left(opened)) {
+                Some(Duration::ZERO) => break,
                 Some(left) => {
                     self.shared.queue_changed.wait_for(&mut queue, left);
                 }
