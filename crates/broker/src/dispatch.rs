@@ -52,6 +52,11 @@ impl From<ResponseBody> for Handled {
     }
 }
 
+/// An answer that asks for a pause, which the connection holds the client to.
+fn throttled(throttle_time_ms: i32, body: ResponseBody) -> Handled {
+    Handled { throttle: throttle::from_ms(throttle_time_ms), ..body.into() }
+}
+
 impl Service for Dispatch {
     fn frame_limit(&self, session: &Session, start: [u8; PEEK_BYTES]) -> Result<usize, String> {
         let (api, _) = peek_api(start).map_err(|error| error.to_string())?;
@@ -93,8 +98,7 @@ impl Dispatch {
                     Produced::Answer(response) => self.reply(context, async move {
                         let mut response = response.await;
                         response.throttle_time_ms = response.throttle_time_ms.max(throttle::as_ms(quota));
-                        let throttle = throttle::from_ms(response.throttle_time_ms);
-                        Handled { throttle, ..ResponseBody::Produce(response).into() }
+                        throttled(response.throttle_time_ms, ResponseBody::Produce(response))
                     }),
                     Produced::Silence(done) => Reply::Silence(
                         async move {
@@ -109,8 +113,7 @@ impl Dispatch {
             }
             Request::Fetch(request) => self.reply(context.clone(), async move {
                 let (response, charge) = fetch::handle(&broker, &context, request).await;
-                let throttle = throttle::from_ms(response.throttle_time_ms);
-                Handled { charge, throttle, ..ResponseBody::Fetch(response).into() }
+                Handled { charge, ..throttled(response.throttle_time_ms, ResponseBody::Fetch(response)) }
             }),
             Request::Metadata(request) => self.reply(context.clone(), async move {
                 let charge = room(&broker, metadata::answer_bytes(&broker.image(), context.header.version, &request)).await;
@@ -124,13 +127,11 @@ impl Dispatch {
             }),
             Request::CreateTopics(request) => self.reply(context.clone(), async move {
                 let response = create_topics::handle(&broker, &context, request).await;
-                let throttle = throttle::from_ms(response.throttle_time_ms);
-                Handled { throttle, ..ResponseBody::CreateTopics(response).into() }
+                throttled(response.throttle_time_ms, ResponseBody::CreateTopics(response))
             }),
             Request::DeleteTopics(request) => self.reply(context.clone(), async move {
                 let response = delete_topics::handle(&broker, &context, request).await;
-                let throttle = throttle::from_ms(response.throttle_time_ms);
-                Handled { throttle, ..ResponseBody::DeleteTopics(response).into() }
+                throttled(response.throttle_time_ms, ResponseBody::DeleteTopics(response))
             }),
             Request::InitProducerId(request) => self.reply(context.clone(), async move {
                 ResponseBody::InitProducerId(init_producer_id::handle(&broker, &context, &request).await).into()
@@ -149,8 +150,7 @@ impl Dispatch {
             }),
             Request::CreatePartitions(request) => self.reply(context.clone(), async move {
                 let response = create_partitions::handle(&broker, &context, request).await;
-                let throttle = throttle::from_ms(response.throttle_time_ms);
-                Handled { throttle, ..ResponseBody::CreatePartitions(response).into() }
+                throttled(response.throttle_time_ms, ResponseBody::CreatePartitions(response))
             }),
             Request::DeleteRecords(request) => self.reply(context.clone(), async move {
                 ResponseBody::DeleteRecords(delete_records::handle(&broker, &context, request).await).into()
