@@ -14,7 +14,6 @@ use crate::siltstone::{Setup, Siltstone, Store};
 const MIB: f64 = 1024.0 * 1024.0;
 const TOPIC: &str = "history";
 const PARTITIONS: i32 = 16;
-const RECORD_BYTES: usize = 1024;
 /// Of the store's own reads.
 const STORE_READ: Duration = Duration::from_secs(5);
 
@@ -42,20 +41,7 @@ pub(crate) fn measure(program: &Path, data: &Path, store: &Store, mib: u64) -> R
     let setup = Setup { program, data, store: Some(store), settings: &["rewrite.enable=false"] };
     let broker = Siltstone::start(setup)?;
     create_topic(&broker.bootstrap, TOPIC, PARTITIONS, &[("durability", "wal")])?;
-    let load = Load {
-        bootstrap: broker.bootstrap.clone(),
-        topic: TOPIC.to_owned(),
-        partitions: PARTITIONS,
-        record_bytes: RECORD_BYTES,
-        run: 16,
-        rate: None,
-        clients: 1,
-        settings: Vec::new(),
-    };
-    let producing = load.start()?;
-    producing.reach(mib << 20)?;
-    let written = producing.acknowledged().records;
-    producing.give_up()?;
+    let written = Load::of_one(&broker.bootstrap, TOPIC, PARTITIONS).write(mib << 20)?;
     broker.stop()?;
 
     let broker = Siltstone::start(setup)?;

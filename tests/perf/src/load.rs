@@ -107,6 +107,29 @@ impl ProducerContext for Reports {
 }
 
 impl Load {
+    /// One producer of records of 1 KiB, as many as go, 16 of them to a partition before the next has its turn.
+    pub(crate) fn of_one(bootstrap: &str, topic: &str, partitions: i32) -> Self {
+        Self {
+            bootstrap: bootstrap.to_owned(),
+            topic: topic.to_owned(),
+            partitions,
+            record_bytes: 1024,
+            run: 16,
+            rate: None,
+            clients: 1,
+            settings: Vec::new(),
+        }
+    }
+
+    /// Sends until so many bytes are acknowledged, and answers how many records are.
+    pub(crate) fn write(&self, bytes: u64) -> Result<u64> {
+        let producing = self.start()?;
+        producing.reach(bytes)?;
+        let written = producing.acknowledged().records;
+        producing.give_up()?;
+        Ok(written)
+    }
+
     pub(crate) fn start(&self) -> Result<Producing> {
         let mut pool = vec![0; POOL_BYTES];
         SmallRng::from_os_rng().fill_bytes(&mut pool);

@@ -46,16 +46,7 @@ impl ObjectDelay {
 pub(crate) fn measure(program: &Path, data: &Path, store: &Store, run: u64, time: Duration) -> Result<ObjectDelay> {
     let broker = Siltstone::start(Setup { program, data, store: Some(store), settings: &[] })?;
     create_topic(&broker.bootstrap, TOPIC, PARTITIONS, &[("durability", "object")])?;
-    let load = Load {
-        bootstrap: broker.bootstrap.clone(),
-        topic: TOPIC.to_owned(),
-        partitions: PARTITIONS,
-        record_bytes: 1024,
-        run,
-        rate: Some(RECORDS_PER_SECOND),
-        clients: 1,
-        settings: Vec::new(),
-    };
+    let load = Load { run, rate: Some(RECORDS_PER_SECOND), ..Load::of_one(&broker.bootstrap, TOPIC, PARTITIONS) };
     let producing = load.start()?;
     thread::sleep(WARM_UP);
     let pids: Vec<u32> = store.pid().into_iter().chain([broker.pid()]).collect();

@@ -143,16 +143,7 @@ fn requests(scope: &Scope, work: &Path, data: &Path, durability: &str, partition
     let setup = Setup { program: &scope.program, data, store: Some(&store), settings: &[] };
     let broker = Siltstone::start(setup)?;
     create_topic(&broker.bootstrap, TOPIC, partitions, &[("durability", durability)])?;
-    let load = Load {
-        bootstrap: broker.bootstrap.clone(),
-        topic: TOPIC.to_owned(),
-        partitions,
-        record_bytes: RECORD_BYTES,
-        run: RUN,
-        rate: Some(rate),
-        clients: 1,
-        settings: Vec::new(),
-    };
+    let load = Load { record_bytes: RECORD_BYTES, run: RUN, rate: Some(rate), ..Load::of_one(&broker.bootstrap, TOPIC, partitions) };
     let producing = load.start()?;
     thread::sleep(WARM_UP);
     let pids: Vec<u32> = store.pid().into_iter().chain([broker.pid()]).collect();

@@ -15,7 +15,7 @@ use crate::bench::Bench;
 use crate::cases::{Case, Peer, Place, Shape, Work};
 use crate::kafka::Kafka;
 use crate::limits::{self, Append};
-use crate::load::{Load, MockBroker, Producing, Reading, Until, create_topic, first_record};
+use crate::load::{Load, MockBroker, Reading, Until, create_topic, first_record};
 use crate::machine::{Watch, memory_bytes};
 use crate::siltstone::{Setup, Siltstone, Store};
 use crate::statistics::Delays;
@@ -237,18 +237,10 @@ fn delay(bench: &Bench<'_>, case: &Case, peer: Peer, shape: Shape) -> Result<Mea
     Ok(found)
 }
 
-/// Writes until there is enough to read, and answers how many records.
-fn write_history(producing: Producing) -> Result<u64> {
-    producing.reach(HISTORY_MIB << 20)?;
-    let written = producing.acknowledged().records;
-    producing.give_up()?;
-    Ok(written)
-}
-
 fn consume(bench: &Bench<'_>, case: &Case, peer: Peer, shape: Shape) -> Result<Measures> {
     let broker = Broker::start(bench, case, peer, &[])?;
     broker.create_topic(shape)?;
-    let written = write_history(broker.load(Shape { settings: &[], ..shape }).start()?)?;
+    let written = broker.load(Shape { settings: &[], ..shape }).write(HISTORY_MIB << 20)?;
     let reading = broker.reading(shape);
     // The first time warms up: it brings into memory what is not there, and has a JVM compile.
     reading.run(&Until::Records(written))?;
@@ -423,20 +415,7 @@ fn fill_log(bench: &Bench<'_>, mib: u64) -> Result<Left> {
     let broker = Siltstone::start(Setup { program: bench.program, data: &data, store: Some(&store), settings: &[] })?;
     create_topic(&broker.bootstrap, TOPIC, 16, &[("durability", "wal")])?;
     store.pause()?;
-    let load = Load {
-        bootstrap: broker.bootstrap.clone(),
-        topic: TOPIC.to_owned(),
-        partitions: 16,
-        record_bytes: 1024,
-        run: 16,
-        rate: None,
-        clients: 1,
-        settings: Vec::new(),
-    };
-    let producing = load.start()?;
-    producing.reach(mib << 20)?;
-    let records = producing.acknowledged().records;
-    producing.give_up()?;
+    let records = Load::of_one(&broker.bootstrap, TOPIC, 16).write(mib << 20)?;
     let bytes = broker.metrics()?.sum("siltstone_wal_bytes", &[]);
     drop(broker);
     store.go_on()?;
