@@ -86,6 +86,9 @@ pub struct Options {
     /// `upload.max.bytes`: size while nobody waits, and the largest range (one batch may be larger). `uploads` ranges of this size
     /// are the most that the offload keeps in memory.
     pub max_bytes: u64,
+    /// What the log keeps in memory of what is not published: ranges that nobody waits for are made smaller than `max_bytes`, down to a
+    /// quarter of it, so that there is no more.
+    pub memory_bytes: u64,
     /// Uploads under way at once; they are published in order. At least 1.
     pub uploads: usize,
     /// `producer.id.expiration.ms`: objects no longer carry a producer that appended nothing for so long.
@@ -100,6 +103,7 @@ impl Default for Options {
             bytes: 8 << 20,
             max_age: Duration::from_secs(10),
             max_bytes: 64 << 20,
+            memory_bytes: 64 << 20,
             uploads: 4,
             producer_expiration: Duration::from_secs(24 * 60 * 60),
         }

@@ -23,7 +23,7 @@ use crate::lost::keep_refused;
 use crate::numbers::HeldNumber;
 use crate::publish::{Answered, Publisher};
 use crate::seal::{SealedRange, Sealer, check_dense};
-use crate::trigger::{Due, EarlyUploads, Unsealed, due};
+use crate::trigger::{Due, EarlyUploads, FittedSize, Unsealed, due};
 use crate::upload::{Uploaded, Uploader};
 use crate::{Failpoints, LostEntries, OffloadError, OffloadHandle, Options, PublishObserver, Status, Step};
 
@@ -148,6 +148,7 @@ struct Pipeline {
     /// Stretches the upload interval, in percent.
     pressure: u32,
     early: EarlyUploads,
+    fitted: FittedSize,
 
     /// Here while no range is being sealed.
     sealer: Option<Sealer>,
@@ -209,6 +210,7 @@ impl Pipeline {
             backlog: BTreeMap::new(),
             pressure: 0,
             early: EarlyUploads::new(options.early_per_minute, Instant::now()),
+            fitted: FittedSize::new(&options),
             sealer: Some(sealer),
             sealing: None,
             in_flight: VecDeque::new(),
@@ -338,7 +340,8 @@ impl Pipeline {
         let at_once = self.is_asked_for() || self.stop.is_some() || progress.stopped.is_some();
         let now = Instant::now();
         let early = self.in_flight.is_empty().then_some(&self.early);
-        match due(&self.unsealed, at_once, early, now, &self.options, self.pressure) {
+        let options = Options { max_bytes: self.fitted.bytes(), ..self.options };
+        match due(&self.unsealed, at_once, early, now, &options, self.pressure) {
             Due::Never => None,
             Due::At(at) => Some(at),
             Due::Now { limit } => {
@@ -433,6 +436,7 @@ impl Pipeline {
     /// The verdict is in: tell, then let go. In this order, because readers look for an entry where they were told (rule R23).
     fn answered(&mut self, answered: Answered) -> Result<(), OffloadError> {
         let range = self.in_flight.pop_front().expect("the publish under way is that of the oldest range");
+        self.fitted.published(range.bytes, self.unpublished_bytes(), &self.options);
         self.reach(Step::Answered, range.sequence)?;
         let partitions = answered.published(&self.stopped, &range.gone);
         self.shared.added.note(answered.accepted());
@@ -464,13 +468,18 @@ impl Pipeline {
         if self.failpoints.stop_at(step, sequence) { Err(OffloadError::Killed(step)) } else { Ok(()) }
     }
 
+    /// Of all entries that were looked at.
+    fn unpublished_bytes(&self) -> u64 {
+        self.taken.bytes + self.unsealed.bytes + self.in_flight.iter().map(|range| range.bytes).sum::<u64>()
+    }
+
     /// Updates what others see.
     fn show(&self) {
         let in_flight = self.in_flight.iter().map(|range| range.oldest);
         *self.shared.status.lock() = Status {
             published_end: self.published_end,
             sealed_end: self.sealed_end,
-            unoffloaded_bytes: self.taken.bytes + self.unsealed.bytes + self.in_flight.iter().map(|range| range.bytes).sum::<u64>(),
+            unoffloaded_bytes: self.unpublished_bytes(),
             unoffloaded_by_topic: self.backlog.clone(),
             oldest: in_flight.chain([self.taken.oldest, self.unsealed.oldest]).flatten().min(),
             ranges_in_flight: self.in_flight.len(),

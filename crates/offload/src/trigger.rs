@@ -98,6 +98,43 @@ impl EarlyUploads {
     }
 }
 
+/// How large a range is that nobody waits for. The log writes to disk a second time what it cannot keep in memory until it is published
+/// and trimmed. So ranges are large only while it is known that producers are slow beside the store: what is appended while a range is
+/// uploaded is in proportion to its size, and so is what is there when it is published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FittedSize {
+    bytes: u64,
+}
+
+/// A range is made no smaller than one part in so many of the largest.
+const LEAST_SHARE: u64 = 4;
+
+/// What is appended during an upload is appended again while the log waits for the next answer, and once more until it has let go.
+const APPENDED_SHARE: u64 = 3;
+
+impl FittedSize {
+    /// As if as much were appended during an upload as it has.
+    pub(crate) fn new(options: &Options) -> Self {
+        let fitted = options.memory_bytes / (1 + APPENDED_SHARE);
+        Self { bytes: fitted.clamp(options.max_bytes / LEAST_SHARE, options.max_bytes) }
+    }
+
+    pub(crate) fn bytes(self) -> u64 {
+        self.bytes
+    }
+
+    /// A range of `range` bytes was published, and `behind` bytes were appended since it was sealed. One that was sealed for its age says
+    /// nothing of how fast producers are.
+    pub(crate) fn published(&mut self, range: u64, behind: u64, options: &Options) {
+        let least = options.max_bytes / LEAST_SHARE;
+        if least <= range {
+            let peak = u128::from(range) + u128::from(APPENDED_SHARE * behind);
+            let fitted = u128::from(options.memory_bytes) * u128::from(range) / peak.max(1);
+            self.bytes = u64::try_from(fitted).unwrap_or(u64::MAX).clamp(least, options.max_bytes);
+        }
+    }
+}
+
 /// Whether to seal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Due {
@@ -150,7 +187,7 @@ mod tests {
     use super::*;
 
     fn options() -> Options {
-        Options { bytes: 8, max_bytes: 64, ..Options::default() }
+        Options { bytes: 8, max_bytes: 64, memory_bytes: 64, ..Options::default() }
     }
 
     fn unsealed(bytes: u64, since: Instant, waiting_since: Option<Instant>) -> Unsealed {
@@ -262,6 +299,41 @@ mod tests {
         let mut none = EarlyUploads::new(0, start);
         none.take(start);
         assert_eq!(due(&unsealed(1, start, Some(start)), false, Some(&none), start, &options, 0), Due::At(start + options.interval));
+    }
+
+    /// Sizes of ranges one after the other, when `per_range` times a range's size is appended while it is uploaded, and `beside` bytes.
+    fn fitted(per_range: f64, beside: f64) -> Vec<u64> {
+        let (options, mut size) = (options(), FittedSize::new(&options()));
+        let next = |_| {
+            let range = size.bytes();
+            size.published(range, (range as f64 * per_range + beside) as u64, &options);
+            range
+        };
+        (0..6).map(next).collect()
+    }
+
+    #[test]
+    fn ranges_become_as_large_as_memory_allows_for_what_comes_meanwhile() {
+        assert_eq!(fitted(0.0, 0.0), [16, 64, 64, 64, 64, 64], "slow producers");
+        assert_eq!(fitted(0.25, 0.0), [16, 36, 36, 36, 36, 36]);
+        assert_eq!(fitted(0.0, 8.0), [16, 25, 32, 36, 38, 39]);
+        assert_eq!(fitted(1.0, 0.0), [16; 6]);
+        assert_eq!(fitted(9.0, 0.0), [16; 6], "no smaller than a quarter");
+    }
+
+    #[test]
+    fn ranges_shrink_at_once_and_those_of_age_tell_nothing() {
+        let (options, mut size) = (options(), FittedSize::new(&options()));
+        size.published(16, 0, &options);
+        assert_eq!(size.bytes(), 64);
+        size.published(1, 640, &options);
+        assert_eq!(size.bytes(), 64);
+        size.published(64, 640, &options);
+        assert_eq!(size.bytes(), 16);
+        size.published(15, 0, &options);
+        assert_eq!(size.bytes(), 16);
+        size.published(100, 0, &options);
+        assert_eq!(size.bytes(), 64, "one batch may be larger than a range");
     }
 
     /// Uploads in an hour, one record at a time: the next comes `pause` after the one before is uploaded.

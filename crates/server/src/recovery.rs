@@ -29,7 +29,7 @@ const RESERVED_UPLOADS: u64 = 2;
 /// Opens the log, showing how far its recovery is.
 pub(crate) async fn open_wal(config: &Config, directory: PathBuf, clock: &Arc<dyn Clock>, random: &Arc<Random>) -> Result<Arc<RocksDbWal>> {
     let options = wal::Options {
-        generation_bytes: config.wal.generation_bytes,
+        generation_bytes: config.wal.generation_bytes.min(config.memory.generation()),
         generation_age: config.wal.generation_age,
         max_bytes: config.wal.max_bytes,
         tail: TailLimits { keep_bytes: config.memory.tail / 3, max_bytes: config.memory.tail },

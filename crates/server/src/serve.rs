@@ -225,6 +225,7 @@ impl Running {
                 bytes: config.upload.bytes,
                 max_age: config.upload.max_age,
                 max_bytes: config.upload.max_bytes,
+                memory_bytes: config.memory.unpublished(),
                 uploads: UPLOADS,
                 producer_expiration: config.topics.producer_id_expiration,
             },

@@ -32,7 +32,7 @@ pub(crate) fn partition(topic: u8, index: i32) -> TopicPartition {
 
 /// Ranges of four batches.
 pub(crate) fn small() -> Options {
-    Options { bytes: 4 * BATCH, max_bytes: 4 * BATCH, uploads: 3, ..Options::default() }
+    Options { bytes: 4 * BATCH, max_bytes: 4 * BATCH, memory_bytes: u64::MAX, uploads: 3, ..Options::default() }
 }
 
 /// Waits for what the tasks of a test bring about.

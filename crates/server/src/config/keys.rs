@@ -83,9 +83,9 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "wal.generation.bytes",
-        default: "128MiB",
+        default: "16MiB",
         kind: Kind::Bytes { min: 1 << 20 },
-        doc: "What the write-ahead log's disk space is reclaimed by; more while it holds more than eight times that, because the store does not keep up.",
+        doc: "What the write-ahead log's disk space and memory are reclaimed by, a thirty-second of memory.max.bytes at most; more while it holds more than eight times that, because the store does not keep up.",
     },
     Key {
         name: "wal.generation.ms",
@@ -128,7 +128,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "upload.max.bytes",
         default: "64MiB",
         kind: Kind::Bytes { min: 1 << 10 },
-        doc: "Size of an upload while nobody waits, and the largest range.",
+        doc: "Size of an upload while nobody waits, and the largest range; down to a quarter of that while producers are so fast that the log's memory would not hold more until it is uploaded.",
     },
     Key {
         name: "rewrite.enable",

@@ -87,6 +87,17 @@ pub(crate) struct MemoryShares {
 }
 
 impl MemoryShares {
+    /// Unpublished bytes up to which no memtable spills. The other half of the memtables is for what is not dropped yet, because it shares
+    /// a generation with what is unpublished or waits for a sync, and for RocksDB, which spills at seven eighths.
+    pub(crate) fn unpublished(&self) -> u64 {
+        self.memtables / 2
+    }
+
+    /// The largest generation with which that holds.
+    pub(crate) fn generation(&self) -> u64 {
+        self.memtables / 8
+    }
+
     /// Without rewriting its share is the tail's.
     fn of(memory: u64, rewrites: bool) -> Self {
         let rewrite = if rewrites { memory / 8 } else { 0 };

@@ -31,8 +31,7 @@ use self::raw::RawLog;
 const PRODUCERS: usize = 16;
 const KIB: usize = 1 << 10;
 const MIB: u64 = 1 << 20;
-/// After so many bytes a log begins another file. Half of what `wal.generation.bytes` is by default, so that a short warm-up is enough
-/// for files to be recycled.
+/// After so many bytes a log begins another file: few enough that a short warm-up is enough for files to be recycled.
 const FILE_BYTES: u64 = 64 * MIB;
 /// Read back at once.
 const OBJECT_BYTES: usize = 4 << 20;

@@ -87,7 +87,7 @@ impl Options {
     /// The defaults of the configuration.
     pub fn new(clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
         Self {
-            generation_bytes: 128 << 20,
+            generation_bytes: 16 << 20,
             generation_age: Duration::from_secs(60),
             max_bytes: 10 << 30,
             tail: TailLimits { keep_bytes: 64 << 20, max_bytes: 192 << 20 },
