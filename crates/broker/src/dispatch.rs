@@ -83,7 +83,10 @@ impl Service for Dispatch {
         };
         session.has_spoken = true;
         let context = RequestContext { header, session: session.clone(), hurry };
-        Begun { decoded_bytes, reply: self.begin(context, request, frame.len()) }
+        let bytes = frame.len();
+        // A batch that nobody else holds the memory of is stamped where it is.
+        drop(frame);
+        Begun { decoded_bytes, reply: self.begin(context, request, bytes) }
     }
 }
 

@@ -20,6 +20,7 @@ use protocol::{ErrorCode, FetchResponse};
 use runtime::Random;
 
 use crate::metrics::FetchSessionMetrics;
+use crate::topics::LONGEST_TOPIC_NAME;
 use cache::{Cache, INITIAL_EPOCH};
 use partitions::Partitions;
 
@@ -29,8 +30,6 @@ const NO_SESSION: i32 = 0;
 const FINAL_EPOCH: i32 = -1;
 /// The first version that names topics by id (KIP-516). A session knows its topics one way or the other.
 const FIRST_WITH_IDS: i16 = 13;
-/// Kafka's limit. Longer ones, which are no topic's, would make a session as large as a peer likes, so there is none with them.
-const LONGEST_TOPIC_NAME: usize = 249;
 /// Partitions of all sessions together: at some 50 bytes each and their topics' names, a bound in tens of megabytes.
 const MAX_PARTITIONS: usize = 200_000;
 
@@ -62,6 +61,7 @@ impl FetchSessions {
         let (topics, forgotten) = (std::mem::take(&mut request.topics), std::mem::take(&mut request.forgotten_topics_data));
         let mut fetch = SessionFetch { sessions: Arc::clone(self), uses_ids, kept: None };
         let is_whole = matches!(epoch, INITIAL_EPOCH | FINAL_EPOCH);
+        // Longer names, which are no topic's, would make a session as large as a peer likes, so there is none with them.
         let is_keepable = topics.iter().all(|topic| topic.topic.len() <= LONGEST_TOPIC_NAME);
         let is_off = self.with(|cache| {
             if is_whole || !is_keepable {

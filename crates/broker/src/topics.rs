@@ -12,6 +12,9 @@ use types::{Durability, TopicId};
 use crate::metrics::{TopicMetrics, TrafficMetrics};
 use crate::settings::Settings;
 
+/// The longest name a topic can have, in bytes: Kafka's limit.
+pub(crate) const LONGEST_TOPIC_NAME: usize = 249;
+
 /// One topic as it is served.
 pub(crate) struct ServedTopic {
     pub(crate) image: Arc<TopicImage>,

@@ -70,7 +70,7 @@ pub struct RequestHeader {
     pub version: i16,
     /// Comes back in the response.
     pub correlation_id: i32,
-    /// What the client calls itself. A slice of the frame: copy it before keeping it, or it keeps the whole frame.
+    /// What the client calls itself. A copy: a slice would hold the whole frame.
     pub client_id: Option<StrBytes>,
 }
 
@@ -88,19 +88,15 @@ pub(crate) fn decode_header(frame: &Bytes) -> Result<(RequestHeader, usize), Dec
             _ => DecodeError::UnsupportedVersion { api_key, version },
         });
     }
-    let client_id = decode_client_id(&mut reader, frame, api_key.request_header_version(version)).map_err(DecodeError::Header)?;
+    let client_id = decode_client_id(&mut reader, api_key.request_header_version(version)).map_err(DecodeError::Header)?;
     Ok((RequestHeader { api_key, version, correlation_id, client_id }, reader.position()))
 }
 
 /// The client id keeps its 16-bit length in every header version (KIP-482); version 2 adds tagged fields behind it.
-fn decode_client_id(reader: &mut Reader<'_>, frame: &Bytes, header_version: i16) -> Result<Option<StrBytes>, MalformedError> {
+fn decode_client_id(reader: &mut Reader<'_>, header_version: i16) -> Result<Option<StrBytes>, MalformedError> {
     let client_id = match reader.string_length(false)? {
         None => None,
-        Some(length) => {
-            let start = reader.position();
-            reader.utf8(length)?;
-            Some(StrBytes::from_utf8(frame.slice(start..start + length)).expect("just found to be UTF-8"))
-        }
+        Some(length) => Some(StrBytes::from_string(reader.utf8(length)?.to_owned())),
     };
     if 2 <= header_version {
         for _ in 0..reader.tag_count()? {

@@ -112,7 +112,7 @@ pub struct DecodedRequest {
     pub header: RequestHeader,
     /// The body.
     pub request: Request,
-    /// Upper bound of the memory that the decoded body takes beside its frame, in bytes.
+    /// Upper bound of the memory that header and body take beside their frame, in bytes.
     pub decoded_bytes: usize,
 }
 
@@ -174,10 +174,11 @@ pub enum DecodeError {
 pub fn decode_request(frame: &Bytes) -> Result<DecodedRequest, DecodeError> {
     let (header, body_start) = decode_header(frame)?;
     let RequestHeader { api_key, version, .. } = header;
+    let client_id_bytes = header.client_id.as_ref().map_or(0, |id| id.len());
     let mut body = frame.slice(body_start..);
     let decoded_bytes = guard::check(api_key, version, &body).map_err(|source| DecodeError::Body { api_key, version, source })?;
     let request = decode_body(api_key, version, &mut body).map_err(|reason| DecodeError::Undecodable { api_key, version, reason })?;
-    Ok(DecodedRequest { header, request, decoded_bytes })
+    Ok(DecodedRequest { header, request, decoded_bytes: client_id_bytes + decoded_bytes })
 }
 
 fn decode_body(api: ApiKey, version: i16, body: &mut Bytes) -> Result<Request, String> {

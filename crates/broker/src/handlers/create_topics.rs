@@ -14,6 +14,7 @@ use crate::broker::Broker;
 use crate::quota::Mutations;
 use crate::session::RequestContext;
 use crate::topic_config;
+use crate::topics::LONGEST_TOPIC_NAME;
 
 /// Partitions that one request may create, as in Kafka (KRaft's limit per request).
 pub(crate) const MAX_PARTITIONS: usize = 10_000;
@@ -21,8 +22,6 @@ pub(crate) const MAX_PARTITIONS: usize = 10_000;
 const MAX_REPLICATION_FACTOR: i16 = 16;
 /// The first version that may be told of an exceeded quota.
 const FIRST_THROTTLED: i16 = 6;
-/// Kafka's longest topic name.
-const MAX_NAME: usize = 249;
 
 pub(crate) async fn handle(broker: &Broker, context: &RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut times_named: HashMap<StrBytes, usize> = HashMap::new();
@@ -84,8 +83,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     match name {
         "" => Err("Topic name is invalid: the empty string is not allowed".to_owned()),
         "." | ".." => Err(format!("Topic name is invalid: '{name}' is not allowed")),
-        _ if MAX_NAME < name.len() => {
-            Err(format!("Topic name is invalid: the length of '{name}' is longer than the max allowed length {MAX_NAME}"))
+        _ if LONGEST_TOPIC_NAME < name.len() => {
+            Err(format!("Topic name is invalid: the length of '{name}' is longer than the max allowed length {LONGEST_TOPIC_NAME}"))
         }
         _ if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) => Ok(()),
         _ => {
@@ -220,11 +219,11 @@ mod tests {
 
     #[test]
     fn names_follow_kafkas_rules() {
-        let longest = "x".repeat(MAX_NAME);
+        let longest = "x".repeat(LONGEST_TOPIC_NAME);
         for name in ["a", "a.b_c-9", "...", &longest] {
             check_name(name).unwrap();
         }
-        for name in ["", ".", "..", "a b", "ä", "a/b", &"x".repeat(MAX_NAME + 1)] {
+        for name in ["", ".", "..", "a b", "ä", "a/b", &"x".repeat(LONGEST_TOPIC_NAME + 1)] {
             assert!(check_name(name).unwrap_err().starts_with("Topic name is invalid: "), "{name}");
         }
     }

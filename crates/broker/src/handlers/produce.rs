@@ -29,7 +29,7 @@ use crate::down_conversion::MOST_GROWTH;
 use crate::error_code;
 use crate::session::RequestContext;
 use crate::throttle;
-use crate::topics::ServedTopic;
+use crate::topics::{LONGEST_TOPIC_NAME, ServedTopic};
 
 /// The first version whose records are a batch (KIP-98); before, they are a message set.
 const FIRST_WITH_BATCHES: i16 = 3;
@@ -76,7 +76,8 @@ struct TopicOutcome {
     partitions: Vec<PartitionOutcome>,
 }
 
-pub(crate) fn begin(broker: &Arc<Broker>, context: &RequestContext, request: ProduceRequest) -> Produced {
+pub(crate) fn begin(broker: &Arc<Broker>, context: &RequestContext, mut request: ProduceRequest) -> Produced {
+    let_batch_have_the_frame(&mut request);
     let (acks, transactional) = (acks(request.acks), request.transactional_id.is_some());
     let image = broker.image();
     let append = Append { broker, context, image: &image, acks, transactional };
@@ -86,6 +87,17 @@ pub(crate) fn begin(broker: &Arc<Broker>, context: &RequestContext, request: Pro
     }
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     Produced::Answer(answer(Arc::clone(broker), context.clone(), topics, timeout).boxed())
+}
+
+/// A lone batch that is all that holds the request's frame is stamped where it is; else it is copied for that. Many producers send one batch
+/// in a request, and then only the topic's name lies in the same memory.
+fn let_batch_have_the_frame(request: &mut ProduceRequest) {
+    if let [topic] = &mut request.topic_data[..]
+        && topic.partition_data.len() == 1
+        && topic.name.len() <= LONGEST_TOPIC_NAME
+    {
+        topic.name = TopicName(StrBytes::from_string(topic.name.to_string()));
+    }
 }
 
 fn acks(acks: i16) -> Option<Acks> {
@@ -289,5 +301,49 @@ impl Answer<'_> {
             )
         });
         endpoints.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Request;
+
+    use super::*;
+
+    /// A Produce request of version 9 as it comes, with client id `c`, for partition 0 of topic `t`, as often as `topics`.
+    fn frame(topics: u8) -> Bytes {
+        let head = b"\0\0\0\x09\0\0\0\x07\0\x01c\0\0\xff\xff\0\0\x05\xdc".as_slice();
+        let topic = b"\x02t\x02\0\0\0\0\x04set\0\0";
+        let mut frame = head.to_vec();
+        frame.push(topics + 1);
+        (0..topics).for_each(|_| frame.extend_from_slice(topic));
+        frame.push(0);
+        frame.into()
+    }
+
+    fn records_of(frame: Bytes) -> Vec<Bytes> {
+        let decoded = protocol::decode_request(&frame).unwrap();
+        drop(frame);
+        let Request::Produce(mut request) = decoded.request else { panic!("not a Produce request") };
+        let_batch_have_the_frame(&mut request);
+        let take = |data: &mut PartitionProduceData| data.records.take().expect("there are records");
+        let records = request.topic_data.iter_mut().flat_map(|topic| &mut topic.partition_data).map(take).collect();
+        // As while the answer waits: all but the records is still there.
+        std::mem::forget((decoded.header, request));
+        records
+    }
+
+    #[test]
+    fn a_lone_batch_is_the_only_one_that_holds_its_frame() {
+        let [records] = records_of(frame(1)).try_into().unwrap();
+        assert_eq!(records.as_ref(), b"set");
+        assert!(records.try_into_mut().is_ok());
+    }
+
+    #[test]
+    fn batches_of_one_frame_share_it() {
+        for records in records_of(frame(2)) {
+            assert!(records.try_into_mut().is_err());
+        }
     }
 }
