@@ -7,6 +7,7 @@ use crate::cases::{BARS, Bar, CASES, Limit, Peer, Term};
 use crate::machine;
 use crate::markdown::{number, percent, table};
 use crate::statistics::Spread;
+use crate::stops;
 
 /// A result above this share of the client's ceiling says more of the client than of the broker.
 const CLIENT_SHARE: f64 = 0.8;
@@ -19,6 +20,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     text += &machine::warning(report.samples.iter().map(|sample| sample.shares));
     text += "\n### Bars\n\n";
     text += &table(&["measure", "bar", "found", "least", "most", ""], BARS.iter().map(|bar| bar_row(report, bar)));
+    text += &stops(report);
     text += "\n### Cases\n\nMedians, and the least and the most of the rounds.\n\n";
     text += &table(&["case", "what", "on", "measure", "median", "least", "most", "others"], case_rows(report));
     if !report.failures.is_empty() {
@@ -48,6 +50,13 @@ fn found(report: &BenchReport, bar: &Bar) -> Option<Spread> {
         (0.0 < to).then(|| of / to)
     };
     Spread::of((1..=report.rounds).filter_map(ratio))
+}
+
+/// What stops the bars that were missed.
+fn stops(report: &BenchReport) -> String {
+    let missed = BARS.iter().filter(|bar| found(report, bar).is_some_and(|spread| !bar.limit.holds(spread.median)));
+    let lines: Vec<String> = missed.map(|bar| format!("- *{}*: {}\n", bar.what, stops::of(bar.what))).collect();
+    if lines.is_empty() { String::new() } else { format!("\n### What stops the missed ones\n\n{}", lines.concat()) }
 }
 
 fn bar_row(report: &BenchReport, bar: &Bar) -> [String; 6] {
@@ -161,6 +170,14 @@ mod tests {
         let row = bar_row(&report(&rounds[2..4]), &BARS[0]);
         assert_eq!(row[2..], ["1", "1", "1", "**miss**"].map(str::to_owned));
         assert_eq!(bar_row(&report(&rounds[..1]), &BARS[0])[5], "not measured", "a round without the other peer says nothing");
+    }
+
+    #[test]
+    fn a_missed_bar_says_what_stops_it() {
+        let rate = "mb_per_second";
+        let values = |ours| [("produce-16", Peer::Siltstone, 1, rate, ours), ("produce-16", Peer::Kafka, 1, rate, 100.0)];
+        assert!(stops(&report(&values(149.0))).contains(&format!("- *{}*: {}", BARS[0].what, stops::of(BARS[0].what))));
+        assert_eq!(stops(&report(&values(150.0))), "");
     }
 
     #[test]

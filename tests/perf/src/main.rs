@@ -16,6 +16,7 @@ mod process;
 mod report;
 mod siltstone;
 mod statistics;
+mod stops;
 mod store_numbers;
 mod store_page;
 mod work;
