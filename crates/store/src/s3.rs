@@ -86,6 +86,11 @@ impl S3Store {
         Ok(Self { client, location, options: options.clone(), credentials, dates, retries: RETRIES, time_limit: TIME_LIMIT, random })
     }
 
+    /// For people.
+    fn endpoint(&self) -> &str {
+        self.options.endpoint.as_deref().unwrap_or("AWS")
+    }
+
     fn path(&self, operation: Operation, key: &str) -> Result<Path, StoreError> {
         key::check(operation, key)?;
         Path::parse(format!("{}{key}", self.location.prefix)).map_err(|error| StoreError::refused(operation, key, error.to_string()))
@@ -108,7 +113,7 @@ impl S3Store {
         if failure.says_credentials_expired() {
             self.credentials.forget().await;
         }
-        Err(failure.explain(operation, key, &self.location.bucket))
+        Err(failure.explain(operation, key, &self.location.bucket, self.endpoint()))
     }
 
     /// Attempts until it succeeds, fails for good, or the budget is spent.
@@ -185,7 +190,7 @@ impl S3Store {
         }
         let explained = keys.iter().zip(answers).map(|(key, answer)| match answer {
             Ok(_) => Ok(()),
-            Err(error) => match Failure::of(&error).explain(Operation::Delete, key, &self.location.bucket) {
+            Err(error) => match Failure::of(&error).explain(Operation::Delete, key, &self.location.bucket, self.endpoint()) {
                 StoreError::NotFound { .. } => Ok(()),
                 error => Err(error),
             },

@@ -94,7 +94,7 @@ impl Refusal {
     fn parse(status: u16, body: &str) -> Self {
         let element = |name: &str| {
             let (_, rest) = body.split_once(&format!("<{name}>"))?;
-            rest.split_once(&format!("</{name}>")).map(|(text, _)| text.to_owned())
+            rest.split_once(&format!("</{name}>")).map(|(text, _)| unescaped(text))
         };
         Self { status, code: element("Code").unwrap_or_default(), message: element("Message").unwrap_or_default() }
     }
@@ -108,6 +108,12 @@ impl Refusal {
     pub(super) fn is_of_the_request(&self) -> bool {
         (400..500).contains(&self.status)
     }
+}
+
+/// XML's text as it was meant. The ampersand last: what it was written for is not read again.
+fn unescaped(text: &str) -> String {
+    let written = [("&#39;", "'"), ("&apos;", "'"), ("&#34;", "\""), ("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")];
+    written.iter().fold(text.to_owned(), |text, (escape, character)| text.replace(escape, character))
 }
 
 impl fmt::Display for Refusal {
@@ -173,14 +179,16 @@ impl Failure {
     }
 
     /// The same for the caller, by what the caller can do.
-    pub(super) fn explain(self, operation: Operation, key: &str, bucket: &str) -> StoreError {
+    pub(super) fn explain(self, operation: Operation, key: &str, bucket: &str, endpoint: &str) -> StoreError {
         match self {
             Self::Refusal(refusal) => refused(&refusal, operation, key, bucket),
             Self::Key { code, detail } if PASSING.contains(&code.as_str()) => StoreError::unavailable(operation, key, detail),
             Self::Key { code, .. } if code == "NoSuchKey" => StoreError::not_found(key),
             Self::Key { detail, .. } => StoreError::refused(operation, key, detail),
             // Nothing was sent.
-            Self::Transport(HttpErrorKind::Connect, detail) => StoreError::unavailable(operation, key, format!("cannot connect: {detail}")),
+            Self::Transport(HttpErrorKind::Connect, detail) => {
+                StoreError::unavailable(operation, key, format!("cannot connect to {endpoint}: {detail}"))
+            }
             Self::Transport(_, detail) => lost(operation, key, detail),
             Self::Other(detail) if matches!(operation, Operation::Get | Operation::GetRange | Operation::Head) => {
                 StoreError::corrupt(key, detail)
@@ -268,4 +276,17 @@ fn innermost(error: &object_store::Error) -> String {
 /// The error, its source, the source's source, and so on.
 pub(super) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_store() {
+        let body =
+            "<?xml version=\"1.0\"?><Error><Code>BadDigest</Code><Message>&#39;a&#39; &lt; b &amp;lt; &quot;c&quot;</Message></Error>";
+        assert_eq!(Refusal::parse(400, body).to_string(), "the store answered 400 BadDigest 'a' < b &lt; \"c\"");
+        assert_eq!(Refusal::parse(503, "").to_string(), "the store answered 503");
+    }
 }
