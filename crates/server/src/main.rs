@@ -33,7 +33,7 @@ struct CommandLine {
 enum Command {
     /// Run a broker and its metadata service in one process
     Serve(Settings),
-    /// Create, list, describe, alter and delete topics
+    /// Create, list, describe, alter and delete topics, and elect leaders
     #[command(subcommand)]
     Topic(commands::topic::Command),
     /// List, describe, reset and delete consumer groups
@@ -49,7 +49,7 @@ enum Command {
     /// Look at what lies in the store
     #[command(subcommand)]
     Segment(commands::segment::Command),
-    /// Check the store against the metadata, or rebuild the metadata from the store
+    /// Create and probe a store, check it against the metadata, or rebuild the metadata from it
     #[command(subcommand)]
     Store(commands::store::Command),
     /// Look at and repair a write-ahead log

@@ -159,7 +159,8 @@ pub enum StartError {
     },
     /// The snapshot that the journal continues is missing.
     #[error(
-        "the metadata journal goes on at slot {found} where {expected} is needed: the snapshot before it is missing or damaged in the store"
+        "the metadata journal goes on at slot {found} where {expected} is needed: the snapshot before it is missing or damaged in the \
+         store; restore the store's newest state, or go on from what it has as docs/operations/recovery.md says"
     )]
     Gap {
         /// First slot after the newest usable snapshot.
