@@ -23,9 +23,6 @@ const SCAN_BYTES: u64 = 8 << 20;
 /// producer state from objects reads at most this many footers.
 const FULL_STATE_EVERY: u32 = 64;
 
-/// Where a leader epoch begins above the end of the one before when it was elected without that one's unpublished batches (rule R18).
-const UNCLEAN_GAP: i64 = 1 << 32;
-
 /// A closed range of the log.
 #[derive(Debug)]
 pub(crate) struct SealedRange {
@@ -273,7 +270,7 @@ impl SealedPartition {
             entries: Vec::new(),
             runs: Vec::new(),
             // Any other hole is not marked, so that the metadata service refuses it instead of recording it.
-            gap: log.is_some_and(|log| base == log.next + UNCLEAN_GAP && log.leader_epoch < Some(leader_epoch)),
+            gap: log.is_some_and(|log| base == log.next + Offset::UNCLEAN_GAP && log.leader_epoch < Some(leader_epoch)),
             touched: Vec::new(),
             full: None,
             state_from: base,

@@ -10,6 +10,9 @@ pub struct Offset(pub i64);
 impl Offset {
     /// The first offset of every new partition.
     pub const ZERO: Self = Self(0);
+
+    /// Offsets that an unclean election leaves free: whatever the lost log assigned lies in them (rule R18).
+    pub const UNCLEAN_GAP: i64 = 1 << 32;
 }
 
 impl Add<i64> for Offset {

@@ -7,7 +7,6 @@
 use types::{EpochStart, LeaderEpoch, ObjectKey, Offset, SegmentRef};
 
 use super::FoundSegment;
-use crate::state::UNCLEAN_GAP;
 
 /// A segment that may be part of the log.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +26,7 @@ pub(super) struct Election {
 
 impl Election {
     fn published_end(&self) -> Offset {
-        Offset(self.next_offset.0.saturating_sub(UNCLEAN_GAP))
+        Offset(self.next_offset.0.saturating_sub(Offset::UNCLEAN_GAP))
     }
 }
 
@@ -78,7 +77,7 @@ impl<'a> Runs<'a> {
     fn add(&mut self, candidate: Candidate<'a>) {
         let segment = &candidate.found.segment;
         self.cut(segment.base, first_epoch(segment));
-        let follows = segment.base == self.next || segment.base.0 == self.next.0.saturating_add(UNCLEAN_GAP);
+        let follows = segment.base == self.next || segment.base.0 == self.next.0.saturating_add(Offset::UNCLEAN_GAP);
         let leaves_hole = candidate.is_certain && self.next < segment.base;
         if !(follows || leaves_hole) {
             if candidate.is_certain {

@@ -10,7 +10,7 @@ use super::command::{Answer, Command, Rules};
 use super::decision::{Decision, Reply, existing, next_revision, unfenced};
 use super::event::{Elected, Event};
 use super::partition::Partition;
-use super::{Broker, State, UNCLEAN_GAP, configs, durability, publish, quotas, replace, retention, slots, topics};
+use super::{Broker, State, configs, durability, publish, quotas, replace, retention, slots, topics};
 
 /// Largest block of producer ids.
 const MAX_PRODUCER_IDS: u32 = 1_000_000;
@@ -198,7 +198,7 @@ fn elect_unclean(state: &State, partitions: &[TopicPartition]) -> Result<Decisio
             .or(candidates.first())
             .ok_or_else(|| MetadataError::Unavailable { detail: format!("no broker is registered that could lead {partition}") })?;
         let next_offset =
-            Offset(current.next_offset.0.checked_add(UNCLEAN_GAP).ok_or_else(|| MetadataError::Invalid {
+            Offset(current.next_offset.0.checked_add(Offset::UNCLEAN_GAP).ok_or_else(|| MetadataError::Invalid {
                 detail: format!("offsets of {partition} are used up at {}", current.next_offset),
             })?);
         elected.push(Elected { partition, leader, owner, next_offset });

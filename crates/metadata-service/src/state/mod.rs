@@ -51,9 +51,6 @@ pub(crate) use slots::{LastSave, Slot};
 /// Number of shards; part of the snapshot format.
 pub(crate) const SHARDS: usize = 1024;
 
-/// Offsets left free by an unclean election: whatever the lost log assigned lies in them (rule R18).
-pub(crate) const UNCLEAN_GAP: i64 = 1 << 32;
-
 /// A registered broker.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Broker {

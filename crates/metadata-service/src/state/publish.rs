@@ -7,7 +7,7 @@ use types::{EpochStart, LeaderEpoch, Lsn, Offset, PublishSequence, SegmentRef, T
 use super::command::{Answer, Rules};
 use super::decision::{Decision, Reply, unfenced};
 use super::event::{Accepted, Event, Published};
-use super::{Partition, State, UNCLEAN_GAP};
+use super::{Partition, State};
 
 /// Most numbers that may be published above the object floor: as many uploads as a broker can have in flight, many times over.
 const MAX_ABOVE_FLOOR: usize = 65_536;
@@ -156,7 +156,7 @@ fn verdict<'a>(partition: Option<&'a Partition>, wal: WalId, part: &PartitionPub
     if partition.owner != wal || !part.runs.iter().all(|run| owned.contains(&run.leader_epoch)) {
         return Err(PartitionRefusal::NotOwned { leader_epoch: partition.leader_epoch });
     }
-    let furthest = partition.next_offset.0.saturating_add(UNCLEAN_GAP);
+    let furthest = partition.next_offset.0.saturating_add(Offset::UNCLEAN_GAP);
     let is_next = part.segment.base == partition.next_offset;
     let is_gap = part.gap && !partition.refused && partition.next_offset < part.segment.base && part.segment.base <= Offset(furthest);
     if is_next || is_gap { Ok(partition) } else { Err(PartitionRefusal::WrongOffset { next_offset: partition.next_offset }) }

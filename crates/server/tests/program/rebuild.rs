@@ -182,6 +182,8 @@ async fn r15_with_the_disk_gone_uploaded_topics_go_on_and_synced_ones_wait_for_a
         siltstone_ok(&["topic", "elect", "synced", partition, "--unclean", "--bootstrap", &broker.bootstrap]).await;
     }
     assert!(read(&broker, "synced").await == before.0, "what was uploaded is there");
+    let checked = siltstone_ok(&["store", "check", "--metadata", &broker.metadata, "--store", &url]).await;
+    assert!(checked.contains(": 0 problems"), "what an unclean election gives up is no damage: {checked}");
     broker.kill().await;
 }
 

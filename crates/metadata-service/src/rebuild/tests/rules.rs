@@ -8,7 +8,7 @@ use types::{BrokerId, Durability, EpochStart, LeaderEpoch, Lsn, Offset, TopicPar
 use super::life::{Life, partition, topic, wal};
 use crate::rebuild::FoundSegment;
 use crate::rebuild::runs::{Candidate, Election, lay};
-use crate::state::{Command, Event, State, UNCLEAN_GAP};
+use crate::state::{Command, Event, State};
 
 /// Broker 1 with log 1 leads both partitions of a topic.
 fn life(durability: Durability) -> (Life, TopicPartition, TopicPartition) {
@@ -158,7 +158,7 @@ fn laid(segments: &[(i32, i64, i64, bool)], elections: &[(i32, i64)]) -> Laid {
 fn a_higher_leader_epoch_truncates_what_a_lower_one_only_uploaded() {
     let both = laid(&[(0, 0, 10, true), (0, 10, 20, false), (3, 10, 15, false)], &[]);
     assert_eq!(both, (15, vec![(0, 10), (10, 15)], vec![(0, 0), (3, 10)]));
-    let unclean = 20 + UNCLEAN_GAP;
+    let unclean = 20 + Offset::UNCLEAN_GAP;
     let elected = laid(&[(0, 0, 20, true), (0, 20, 30, false)], &[(4, unclean)]);
     assert_eq!(elected, (unclean, vec![(0, 20)], vec![(0, 0), (4, 20)]), "the epoch began at the published end");
     let written = laid(&[(0, 0, 20, true), (0, 20, 30, false), (5, unclean, unclean + 5, true)], &[(4, unclean)]);

@@ -120,6 +120,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
     check(store.as_ref(), client.as_ref(), cluster, &scope, &mut findings).await?;
     scope.there.retain(|key, _| !scope.referenced.contains_key(key));
     findings.orphans = scope.there.into_values().collect();
+    findings.problems.sort_by_key(|finding| (names.get(&finding.partition.topic), finding.partition.partition, finding.offsets));
     report(&findings, &names, arguments.json)?;
     match findings.problems.len() {
         0 => Ok(()),
@@ -180,7 +181,12 @@ async fn references(client: &dyn MetadataClient, findings: &mut Findings) -> Res
     Ok(referenced)
 }
 
-/// Where a partition's segments do not follow one another from its log start to its published end.
+/// Whether these are offsets that unclean elections left free, one or several in a row (rule R18): nothing was ever published there.
+fn is_given_up(first: Offset, end: Offset) -> bool {
+    (end.0 - first.0) % Offset::UNCLEAN_GAP == 0
+}
+
+/// Where a partition's segments do not follow one another from its log start to its published end, but for what unclean elections gave up.
 fn gaps(partition: TopicPartition, listed: &Listed) -> Vec<Finding> {
     let finding = |object, first: Offset, end: Offset, what: &str| {
         let offsets = (first, Offset(end.0 - 1));
@@ -192,14 +198,18 @@ fn gaps(partition: TopicPartition, listed: &Listed) -> Vec<Finding> {
     for (index, segment) in listed.segments.iter().enumerate() {
         // The first may begin below the log start, which moves within segments too.
         if next < segment.base {
-            findings.push(finding(Some(segment.object), next, segment.base, "are in no segment"));
+            if !is_given_up(next, segment.base) {
+                findings.push(finding(Some(segment.object), next, segment.base, "are in no segment"));
+            }
         } else if 0 < index && segment.base < next {
             findings.push(finding(Some(segment.object), segment.base, next, "are in two segments"));
         }
         next = next.max(segment.end);
     }
     if next < listed.published_end {
-        findings.push(finding(None, next, listed.published_end, "are in no segment"));
+        if !is_given_up(next, listed.published_end) {
+            findings.push(finding(None, next, listed.published_end, "are in no segment"));
+        }
     } else if listed.published_end < next && !listed.segments.is_empty() {
         findings.push(finding(None, listed.published_end, next, "are in a segment, and behind the published end"));
     }
@@ -320,7 +330,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn segments_must_cover_every_offset_from_log_start_to_published_end() {
+    fn segments_must_cover_every_offset_from_log_start_to_published_end_but_those_of_unclean_elections() {
+        const GAP: i64 = Offset::UNCLEAN_GAP;
         for (log_start, published_end, segments, expected) in [
             (0, 0, &[][..], &[][..]),
             (0, 20, &[(0, 10), (10, 20)], &[]),
@@ -332,6 +343,10 @@ pub(super) mod tests {
             (3, 20, &[], &["offsets 3 to 19 are in no segment"]),
             (0, 20, &[(0, 10), (8, 20)], &["offsets 8 to 9 are in two segments"]),
             (0, 15, &[(0, 20)], &["offsets 15 to 19 are in a segment, and behind the published end"]),
+            (0, 10 + GAP, &[(0, 10)], &[]),
+            (0, 20 + 2 * GAP, &[(0, 10), (10 + 2 * GAP, 20 + 2 * GAP)], &[]),
+            (0, 11 + GAP, &[(0, 10)], &["offsets 10 to 4294967306 are in no segment"]),
+            (0, 20 + GAP, &[(0, 10), (9 + GAP, 20 + GAP)], &["offsets 10 to 4294967304 are in no segment"]),
         ] {
             let listed = Listed {
                 log_start: Offset(log_start),
