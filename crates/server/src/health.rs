@@ -15,6 +15,7 @@ pub(crate) enum Part {
     DataDirectory,
     WriteAheadLog,
     Store,
+    Partitions,
     Shutdown,
 }
 
@@ -25,6 +26,7 @@ impl Part {
             Self::DataDirectory => "data directory",
             Self::WriteAheadLog => "write-ahead log",
             Self::Store => "store",
+            Self::Partitions => "partitions",
             Self::Shutdown => "shutdown",
         }
     }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use audit::{AuditDeps, AuditHandle, Auditor};
 use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, Flusher, TopicDefaults};
-use metadata_api::{Endpoint, HeartbeatRequest, MetadataClient, MetadataError, Registration};
+use metadata_api::{ClusterImage, Endpoint, HeartbeatRequest, MetadataClient, MetadataError, Registration};
 use offload::{
     LostDirectory, NoFailpoints, NoRewriteFailpoints, Offload, OffloadError, OffloadHandle, RewriteDeps, RewriteOptions, Rewriter,
 };
@@ -344,6 +344,10 @@ impl Running {
             Some(damage) => health.note(Part::Store, damage),
             None => health.clear_note(Part::Store),
         }
+        match without_leader(&self.metadata.image().borrow()) {
+            Some(told) => health.note(Part::Partitions, told),
+            None => health.clear_note(Part::Partitions),
+        }
         if let Some(reason) = &progress.stopped {
             health.obstruct(Part::WriteAheadLog, reason.as_ref());
         }
@@ -403,6 +407,21 @@ impl Running {
         drop(self.data_dir);
         Ok(())
     }
+}
+
+/// What a person has to know of partitions whose log is not here: who leads them gives up what only that log holds.
+fn without_leader(image: &ClusterImage) -> Option<String> {
+    let topics = image.names.iter().filter_map(|(name, id)| Some((name, image.topics.get(id)?)));
+    let mut found = topics.flat_map(|(name, topic)| {
+        let indices = (0..).zip(&topic.partitions).filter(|(_, partition)| partition.leader.is_none());
+        indices.map(move |(index, _): (i32, _)| (name, index))
+    });
+    let (name, index) = found.next()?;
+    let count = 1 + found.count();
+    Some(format!(
+        "{count} have no leader, because the write-ahead log that may hold records of theirs is not here; first {name}-{index}; \
+         docs/operations/recovery.md says what to do"
+    ))
 }
 
 fn offload_failed(ended: Result<Result<(), OffloadError>, tokio::task::JoinError>) -> anyhow::Error {

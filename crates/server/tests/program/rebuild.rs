@@ -178,12 +178,16 @@ async fn r15_with_the_disk_gone_uploaded_topics_go_on_and_synced_ones_wait_for_a
     write(&broker, "uploaded", 100..200).await;
     assert_eq!(read(&broker, "uploaded").await.len(), 200);
     assert!(described(&broker, "synced").await["partitions"][0]["leader"].is_null(), "the lost log may have held more");
+    let said = async || siltstone_ok(&["health", "--http", &broker.http]).await;
+    eventually("a note in health", async || said().await.contains("partitions: 3 have no leader") && said().await.contains("synced-0"))
+        .await;
     for partition in ["0", "1", "2"] {
         siltstone_ok(&["topic", "elect", "synced", partition, "--unclean", "--bootstrap", &broker.bootstrap]).await;
     }
     assert!(read(&broker, "synced").await == before.0, "what was uploaded is there");
     let checked = siltstone_ok(&["store", "check", "--metadata", &broker.metadata, "--store", &url]).await;
     assert!(checked.contains(": 0 problems"), "what an unclean election gives up is no damage: {checked}");
+    eventually("no note in health", async || said().await == "ready\n").await;
     broker.kill().await;
 }
 
