@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 use types::{BrokerId, ClusterId, Durability, Lsn};
 use wal::{RocksDbWal, WriteAheadLog};
 
+use crate::commands::DEFAULT_BOOTSTRAP;
 use crate::config::{Config, Listener, StartedWith};
 use crate::data_dir::DataDir;
 use crate::health::{Health, Part};
@@ -131,9 +132,11 @@ impl Announcement {
             }
         );
         println!();
-        println!("try          siltstone topic create first --partitions 4");
-        println!("             ls -1 / | siltstone produce first");
-        println!("             siltstone consume first");
+        let address = self.listeners.first().map(Listener::from_this_machine).filter(|address| address != DEFAULT_BOOTSTRAP);
+        let bootstrap = address.map_or_else(String::new, |address| format!(" --bootstrap {address}"));
+        println!("try          siltstone topic create first --partitions 4{bootstrap}");
+        println!("             ls -1 / | siltstone produce first{bootstrap}");
+        println!("             siltstone consume first{bootstrap}");
     }
 }
 

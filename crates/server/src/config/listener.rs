@@ -1,6 +1,7 @@
 //! One listener, as `NAME://host:port`.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// Where the broker listens, or what it tells clients to connect to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +32,13 @@ impl Listener {
         }
         Ok(Self { name: name.to_owned(), host: host.to_owned(), port })
     }
+
+    /// host:port for clients on this machine.
+    pub(crate) fn from_this_machine(&self) -> String {
+        let is_every = self.host.is_empty() || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+        let host = if is_every { "127.0.0.1" } else { &self.host };
+        if host.contains(':') { format!("[{host}]:{}", self.port) } else { format!("{host}:{}", self.port) }
+    }
 }
 
 impl fmt::Display for Listener {
@@ -51,5 +59,13 @@ mod tests {
         for wrong in ["", "127.0.0.1:9092", "PLAINTEXT://host", "PLAINTEXT://host:70000", "SSL://host:1"] {
             assert!(Listener::parse_list(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn clients_on_this_machine_reach_every_address_by_the_loopback() {
+        let listeners =
+            Listener::parse_list("PLAINTEXT://:1,PLAINTEXT://0.0.0.0:2,PLAINTEXT://[::]:3,PLAINTEXT://[::1]:4,PLAINTEXT://b:5").unwrap();
+        let addresses: Vec<_> = listeners.iter().map(Listener::from_this_machine).collect();
+        assert_eq!(addresses, ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "[::1]:4", "b:5"]);
     }
 }
