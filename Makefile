@@ -12,7 +12,7 @@ RUST_VERSION := 1.94.1
 CARGO := cargo
 PROGRAM := $(CARGO_TARGET_DIR)/release/siltstone
 
-.PHONY: help setup build run minio check test crash outage soak backfill stores clients compat suites kafka-tools differential terraform fuzz bench numbers
+.PHONY: help setup build run minio check test guard crash outage soak backfill stores clients compat suites kafka-tools differential terraform fuzz bench numbers
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ check: setup ## format and lints, without running a test
 
 test: check ## everything that has to pass before a change lands
 	@$(CARGO) test --release --locked --workspace
+
+guard: setup ## what records cost in allocations, writes, syncs, requests and CPU time, held to bounds; but for CPU time part of test
+	@SILTSTONE_TEST_GUARD_CPU=1 $(CARGO) test --release --locked --test guard -- --nocapture
 
 crash: setup ## kill -9 a broker under load ROUNDS times (200) and compare what it kept
 	@SILTSTONE_TEST_CRASH_ROUNDS=$(or $(ROUNDS),200) $(CARGO) test --release --locked --test program crash:: -- --nocapture
