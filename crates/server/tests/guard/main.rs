@@ -68,7 +68,7 @@ fn a_byte_that_is_produced_is_written_once() {
     let before = written();
     let ((), _, allocated) = allocated(|| client.produce_all(&frames, IN_FLIGHT));
     hold(&[
-        ("bytes allocated for each byte produced", allocated / bytes, 5.2),
+        ("bytes allocated for each byte produced", allocated / bytes, 4.1),
         ("bytes written for each byte produced", (written() - before) as f64 / bytes, 1.03),
     ]);
     world.stop();

@@ -159,7 +159,14 @@ impl Machine {
                 broker: BROKER,
             },
             &registration,
-            offload::Options { interval: UPLOAD_INTERVAL, early_per_minute: 0, max_age: NEVER, ..offload::Options::default() },
+            // What nobody waits for is uploaded at the stop, and not while others are counted.
+            offload::Options {
+                interval: UPLOAD_INTERVAL,
+                early_per_minute: 0,
+                max_age: NEVER,
+                memory_bytes: u64::MAX,
+                ..offload::Options::default()
+            },
         );
         let handle = offload.handle();
         drop(runtime::spawn("offload", offload.run(Shutdown::new())));
