@@ -24,6 +24,7 @@ mod watch;
 mod read_plan;
 mod reader;
 
+mod in_order;
 mod segments;
 
 mod delete_records;

@@ -9,8 +9,9 @@ use store::{ReadClass, StoreError};
 use types::{ObjectKey, Offset, SegmentRef, Timestamp};
 use wal::{EntryKind, ReadFrom};
 
+use crate::in_order::{LeftOff, place_of};
 use crate::read_plan::{Place, TailRead, View, locate, read_class, tail_reads};
-use crate::segments::SegmentRead;
+use crate::segments::{SegmentRead, SegmentRequest};
 use crate::{Offsets, Partition, ReadError};
 
 /// Which records a consumer may see.
@@ -67,6 +68,8 @@ pub struct ReadResult {
 
 /// Segments of one answer that are fetched at the same time: after short upload intervals they are small.
 const SEGMENTS_AT_ONCE: usize = 8;
+/// For less room than this another segment is not asked for.
+const LEAST_ROOM: u64 = 64 << 10;
 /// How often one read plans again before it gives up; each round either adds batches or follows a change of place.
 const MAX_ROUNDS: usize = 64;
 
@@ -84,6 +87,10 @@ struct Answer {
     batches: Vec<Bytes>,
     bytes: usize,
     sources: ReadSources,
+    /// Whether somebody was answered up to the offset that is asked for.
+    is_in_order: bool,
+    /// Where `next` is, once a segment was read.
+    left_off: Option<LeftOff>,
     /// The object, and the place in it, that a fresh list named and that was not there.
     missing: Option<(ObjectKey, u64)>,
 }
@@ -122,8 +129,9 @@ impl Partition {
     /// May be dropped at any time. What was asked of the store arrives in the read cache all the same, so that the next try finds it
     /// there however slow the store is.
     pub async fn read(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
-        let (next, sources) = (request.offset, ReadSources::default());
-        let mut answer = Answer { request, next, batches: Vec::new(), bytes: 0, sources, missing: None };
+        let (next, sources, left_off) = (request.offset, ReadSources::default(), self.shared.segments.left_off(self.id, request.offset));
+        let is_in_order = left_off.is_some();
+        let mut answer = Answer { request, next, batches: Vec::new(), bytes: 0, sources, is_in_order, left_off, missing: None };
         for _ in 0..MAX_ROUNDS {
             let (step, offsets) = self.plan(&answer)?;
             let goes_on = match step {
@@ -133,6 +141,7 @@ impl Partition {
                 Step::Enough | Step::OutOfRange => false,
             };
             if !goes_on {
+                self.leave_off(&answer);
                 self.fill_gap(&mut answer)?;
                 return Ok(answer.finish(self.readable_offsets()?));
             }
@@ -141,6 +150,13 @@ impl Partition {
             return Err(ReadError::Unsettled { partition: self.id, offset: answer.next, attempts: MAX_ROUNDS });
         }
         Ok(answer.finish(self.readable_offsets()?))
+    }
+
+    /// The reader is expected to come back for what follows.
+    fn leave_off(&self, answer: &Answer) {
+        if let Some(left_off) = answer.left_off.filter(|_| !answer.batches.is_empty()) {
+            self.shared.segments.leave_off(self.id, answer.next, left_off);
+        }
     }
 
     /// The view of the write-ahead log is taken here, before any segment is looked up: what is trimmed afterwards is published, and
@@ -175,6 +191,7 @@ impl Partition {
             if !answer.add(batch, read.end) {
                 return Ok(false);
             }
+            answer.left_off = None;
             match from {
                 ReadFrom::Memory => answer.sources.memory += bytes,
                 ReadFrom::Disk => answer.sources.wal += bytes,
@@ -219,21 +236,30 @@ impl Partition {
         if answer.next < page.log_start {
             return Ok(true);
         }
-        let wanted = choose(&page.segments, answer, tail_begins);
+        let (wanted, following) = choose(&page.segments, answer, tail_begins);
         if wanted.is_empty() {
             return self.skip_gap(answer, page.next_offset);
         }
-        let (first, room, now) = (answer.next, answer.room(), Timestamp(self.shared.clock.wall_ms()));
-        let reads = join_all(wanted.iter().map(|segment| {
+        let (segments, clock) = (&self.shared.segments, &self.shared.clock);
+        let (pace, now) = (segments.pace(self.id, clock.monotonic()), Timestamp(clock.wall_ms()));
+        let mut requests: Vec<SegmentRequest<'_>> = Vec::with_capacity(wanted.len());
+        for Wanted { segment, start, room } in wanted {
             let class = read_class(answer.request.class, segment.append_times.1, now);
-            self.shared.segments.read(self.id, segment, first.max(segment.base), room, class)
-        }))
-        .await;
+            let at_least_one = requests.is_empty() && answer.owes_one();
+            let offset = answer.next.max(segment.base);
+            let pace = pace.without_read_ahead();
+            requests.push(SegmentRequest { segment, offset, start, room, at_least_one, class, pace, following: &[] });
+        }
+        if let Some(last) = requests.last_mut().filter(|_| answer.is_in_order) {
+            (last.pace, last.following) = (pace, following);
+        }
+        let wanted: Vec<&SegmentRef> = requests.iter().map(|request| request.segment).collect();
+        let reads = join_all(requests.into_iter().map(|request| segments.read(self.id, request))).await;
         let visible_end = offsets.visible_end(answer.request.isolation);
-        for (segment, read) in wanted.iter().zip(reads) {
+        for (segment, read) in wanted.into_iter().zip(reads) {
             match read {
                 Ok(read) => {
-                    if !add_segment(answer, read, visible_end) {
+                    if !add_segment(answer, segment, read, visible_end) {
                         return Ok(false);
                     }
                 }
@@ -296,30 +322,48 @@ pub(crate) fn out_of_range(offset: Offset, offsets: &Offsets) -> ReadError {
     ReadError::OutOfRange { offset, log_start, high_watermark, log_end }
 }
 
-/// The segments to fetch for the rest of the answer: as many as fill it, but none whose records the write-ahead log still has.
-fn choose(segments: &[SegmentRef], answer: &Answer, tail_begins: Option<Offset>) -> Vec<SegmentRef> {
-    let mut bytes = 0;
-    let mut chosen: Vec<SegmentRef> = Vec::new();
-    for segment in segments.iter().filter(|segment| answer.next < segment.end) {
-        let enough = SEGMENTS_AT_ONCE <= chosen.len() || answer.room() as u64 <= bytes;
-        let in_wal = tail_begins.is_some_and(|begins| begins <= segment.base);
-        if !chosen.is_empty() && (enough || in_wal) {
+/// A segment to be read for an answer.
+struct Wanted<'a> {
+    segment: &'a SegmentRef,
+    /// Where in its object the first offset wanted is, if that is known.
+    start: Option<u64>,
+    room: usize,
+}
+
+/// The segments to fetch for the rest of the answer, and those behind them: as many as fill it, but none whose records the write-ahead
+/// log still has.
+fn choose<'a>(segments: &'a [SegmentRef], answer: &Answer, tail_begins: Option<Offset>) -> (Vec<Wanted<'a>>, &'a [SegmentRef]) {
+    let first = segments.partition_point(|segment| segment.end <= answer.next);
+    let in_wal = |segment: &SegmentRef| tail_begins.is_some_and(|begins| begins <= segment.base);
+    let published = segments[first..].iter().skip(1).position(in_wal).map_or(segments.len(), |count| first + 1 + count);
+    let segments = &segments[first..published];
+    let mut room = answer.room() as u64;
+    let mut wanted: Vec<Wanted<'a>> = Vec::new();
+    for segment in segments.iter().take(SEGMENTS_AT_ONCE) {
+        if !wanted.is_empty() && room < LEAST_ROOM {
             break;
         }
-        bytes += segment.bytes;
-        chosen.push(segment.clone());
+        let left_off = answer.left_off.filter(|left_off| left_off.segment == place_of(segment)).map(|left_off| left_off.at);
+        let start = left_off.or((answer.next <= segment.base).then_some(segment.position));
+        wanted.push(Wanted { segment, start, room: usize::try_from(room).unwrap_or(usize::MAX) });
+        // Of a segment that is begun somewhere within, as much is counted as if it was begun at its beginning.
+        room = room.saturating_sub(segment.position + segment.bytes - start.unwrap_or(segment.position));
     }
-    chosen
+    let following = &segments[wanted.len()..];
+    (wanted, following)
 }
 
 /// Adds a segment's batches; false when the answer is full or the rest may not be seen.
-fn add_segment(answer: &mut Answer, read: SegmentRead, visible_end: Offset) -> bool {
-    let SegmentRead { batches, next, mut cached } = read;
+fn add_segment(answer: &mut Answer, segment: &SegmentRef, read: SegmentRead, visible_end: Offset) -> bool {
+    let SegmentRead { batches, start, next, mut cached } = read;
+    let mut left_off = LeftOff { segment: place_of(segment), at: start };
     for Batch { header, bytes } in batches {
         let length = bytes.len() as u64;
         if visible_end < header.next_offset() || !answer.add(bytes, header.next_offset()) {
             return false;
         }
+        left_off.at += length;
+        answer.left_off = Some(left_off);
         let from_cache = length.min(cached);
         cached -= from_cache;
         answer.sources.cache += from_cache;

@@ -3,25 +3,25 @@
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use metadata_api::{MetadataClient, SegmentPage};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use records::{Batch, batches, verify_crc};
+use records::{Batch, DamagedBatch, batches, verify_crc};
 use segment::Index;
 use store::{RangeRead, RangeReader, RangeRequest, ReadClass};
 use tokio::sync::Semaphore;
 use types::{ObjectKey, Offset, SegmentRef, Timestamp, TopicPartition};
 
+use crate::in_order::{InOrder, LeftOff, Pace, SegmentPlace, place_of};
 use crate::{Limits, ReadError};
 
 /// Segments asked for at once: a reader of history comes back for the next ones.
 const PAGE_SEGMENTS: u32 = 32;
 /// A segment up to this size is fetched whole, and its index never.
 const WHOLE_SEGMENT_BYTES: u64 = 1 << 20;
-/// So much of a large segment is fetched ahead of a reader of history.
-const READ_AHEAD_BYTES: u64 = 4 << 20;
 /// Reads that go on although their reader has gone. Beyond that they end with their readers.
 const LINGERING_READS: usize = 64;
 /// No single fetch is larger, whatever a consumer asks for.
@@ -31,10 +31,30 @@ const FETCHES_OF_DAMAGE: u32 = 3;
 /// An index has 32 bytes for 256 KiB of batches at most: no index of a segment that exists comes near this.
 const MAX_INDEX_BYTES: u32 = 16 << 20;
 
+/// What is to be read of a segment.
+pub(crate) struct SegmentRequest<'a> {
+    pub(crate) segment: &'a SegmentRef,
+    /// The first offset wanted.
+    pub(crate) offset: Offset,
+    /// Where in the object its batch begins, if that is known.
+    pub(crate) start: Option<u64>,
+    /// About so many bytes of batches.
+    pub(crate) room: usize,
+    /// One batch is read even if it alone is larger than the room.
+    pub(crate) at_least_one: bool,
+    /// On whose budget.
+    pub(crate) class: ReadClass,
+    pub(crate) pace: Pace,
+    /// Segments behind this one, which what is read ahead goes on into.
+    pub(crate) following: &'a [SegmentRef],
+}
+
 /// Batches of one segment.
 pub(crate) struct SegmentRead {
-    /// At least one, unless nothing follows the offset in the segment.
+    /// At least one if that was asked for, unless nothing follows the offset in the segment.
     pub(crate) batches: Vec<Batch>,
+    /// Where in the object the first of them begins.
+    pub(crate) start: u64,
     pub(crate) next: Next,
     /// So many of the bytes read came from the read cache.
     pub(crate) cached: u64,
@@ -63,14 +83,11 @@ pub(crate) struct Next {
     pub(crate) is_segment_end: bool,
 }
 
-/// An index is named by where it lies: an object holds many.
-type IndexPlace = (ObjectKey, u64);
-
 #[derive(Clone)]
 struct IndexWeight;
 
-impl Weighter<IndexPlace, Arc<CachedIndex>> for IndexWeight {
-    fn weight(&self, _: &IndexPlace, index: &Arc<CachedIndex>) -> u64 {
+impl Weighter<SegmentPlace, Arc<CachedIndex>> for IndexWeight {
+    fn weight(&self, _: &SegmentPlace, index: &Arc<CachedIndex>) -> u64 {
         index.bytes
     }
 }
@@ -80,12 +97,31 @@ struct CachedIndex {
     bytes: u64,
 }
 
+/// A range of an object on its way through the read cache.
+#[derive(Clone)]
+struct Fetch {
+    object: ObjectKey,
+    extent: Range<u64>,
+    range: Range<u64>,
+    block_bytes: u64,
+    read_ahead: u64,
+    class: ReadClass,
+}
+
+impl Fetch {
+    fn request<'a>(&self, key: &'a str) -> RangeRequest<'a> {
+        let Self { extent, range, block_bytes, read_ahead, class, .. } = self.clone();
+        RangeRequest { key, extent, range, block_bytes, read_ahead, class }
+    }
+}
+
 pub(crate) struct Segments {
     metadata: Arc<dyn MetadataClient>,
     ranges: RangeReader,
     lingering: Arc<Semaphore>,
     pages: Cache<TopicPartition, Arc<SegmentPage>>,
-    indexes: Cache<IndexPlace, Arc<CachedIndex>, IndexWeight>,
+    indexes: Cache<SegmentPlace, Arc<CachedIndex>, IndexWeight>,
+    in_order: InOrder,
 }
 
 impl Segments {
@@ -93,9 +129,11 @@ impl Segments {
         /// Only a guess for the cache's first allocation.
         const USUAL_INDEX_BYTES: u64 = 8 << 10;
         let usual_indexes = usize::try_from(limits.segment_index_bytes / USUAL_INDEX_BYTES).unwrap_or(usize::MAX);
+        let in_order = InOrder::new(limits.segment_pages, ranges.cache_bytes());
         Self {
             metadata,
             ranges,
+            in_order,
             lingering: Arc::new(Semaphore::new(LINGERING_READS)),
             pages: Cache::new(limits.segment_pages),
             indexes: Cache::with_weighter(usual_indexes, limits.segment_index_bytes, IndexWeight),
@@ -131,41 +169,91 @@ impl Segments {
         self.pages.remove(&partition);
     }
 
-    /// Batches of `segment` from the one that holds `offset`, about `room` bytes of them and at least one.
-    pub(crate) async fn read(
-        &self,
-        partition: TopicPartition,
-        segment: &SegmentRef,
-        offset: Offset,
-        room: usize,
-        class: ReadClass,
-    ) -> Result<SegmentRead, ReadError> {
+    /// Where a reader left off who read up to `offset`; `None` if nobody is known to have.
+    pub(crate) fn left_off(&self, partition: TopicPartition, offset: Offset) -> Option<LeftOff> {
+        self.in_order.left_off(partition, offset)
+    }
+
+    /// A reader was answered up to `offset`.
+    pub(crate) fn leave_off(&self, partition: TopicPartition, offset: Offset, at: LeftOff) {
+        self.in_order.leave_off(partition, offset, at);
+    }
+
+    /// How `partition` is read that is read at `now`, by the monotonic clock.
+    pub(crate) fn pace(&self, partition: TopicPartition, now: Duration) -> Pace {
+        self.in_order.pace(partition, now)
+    }
+
+    /// Batches of a segment from the one that holds the offset on.
+    pub(crate) async fn read(&self, partition: TopicPartition, request: SegmentRequest<'_>) -> Result<SegmentRead, ReadError> {
+        let SegmentRequest { segment, offset, room, class, .. } = request;
         let key = segment.object.to_string();
         let damaged = |detail: String| ReadError::Damaged { partition, detail: format!("object {key}: {detail}") };
         if segment.offset_shift != 0 || segment.leader_epoch.is_some() {
             return Err(damaged("offset shift and leader epoch override are reserved".to_owned()));
         }
-        let index = match segment.bytes {
-            0..=WHOLE_SEGMENT_BYTES => None,
-            _ => Some(self.index(partition, segment, class).await?),
-        };
         let data = segment.position..segment.position + segment.bytes;
-        let range = match &index {
-            None => data.clone(),
-            Some(cached) => cached.index.range_for(offset, room.min(MAX_FETCH_BYTES) as u64),
+        let room = room.min(MAX_FETCH_BYTES) as u64;
+        if let Some(start) = request.start.or((offset <= segment.base).then_some(data.start)) {
+            let least = if request.at_least_one { WHOLE_SEGMENT_BYTES } else { 0 };
+            let read = self.read_range(partition, &request, start..data.end.min(start + room.max(least))).await?;
+            if !read.batches.is_empty() || read.next.is_segment_end || !request.at_least_one {
+                return Ok(read);
+            }
+            // One batch alone is larger: the index says where it ends.
+        }
+        let range = match segment.bytes {
+            0..=WHOLE_SEGMENT_BYTES => data,
+            _ => self.index(partition, segment, class).await?.index.range_for(offset, room),
         };
-        let at_end = range.end == data.end;
-        let sound = |bytes| sound_batches(bytes, offset, segment.base..segment.end).map_err(&damaged);
-        let ((batches, last), cached) = self.fetch_sound(partition, segment.object, data, range, class, sound).await?;
-        if batches.is_empty() && !at_end {
+        let read = self.read_range(partition, &request, range).await?;
+        if read.batches.is_empty() && !read.next.is_segment_end {
             return Err(damaged(format!("the index leads from offset {offset} to no batch")));
         }
-        let next = if at_end { segment.end } else { last };
-        Ok(SegmentRead { batches, next: Next { offset: next, is_segment_end: at_end }, cached })
+        Ok(read)
+    }
+
+    /// The whole batches of a range that begins with one.
+    async fn read_range(
+        &self,
+        partition: TopicPartition,
+        request: &SegmentRequest<'_>,
+        range: Range<u64>,
+    ) -> Result<SegmentRead, ReadError> {
+        let SegmentRequest { segment, offset, class, pace, .. } = *request;
+        let data = segment.position..segment.position + segment.bytes;
+        let (is_at_end, start) = (range.end == data.end, range.start);
+        let key = segment.object.to_string();
+        let sound = |bytes| {
+            let batches = sound_batches(bytes, offset, segment.base..segment.end, is_at_end);
+            batches.map_err(|detail| ReadError::Damaged { partition, detail: format!("object {key}: {detail}") })
+        };
+        let following = self.following(request, (range.end + pace.read_ahead).saturating_sub(data.end));
+        let block_bytes = self.in_order.block_bytes(place_of(segment), pace);
+        let fetch = Fetch { object: segment.object, extent: data, range, block_bytes, read_ahead: pace.read_ahead, class };
+        let (SoundBatches { batches, skipped, last }, cached) = self.fetch_sound(partition, fetch, following, sound).await?;
+        let next = Next { offset: if is_at_end { segment.end } else { last }, is_segment_end: is_at_end };
+        Ok(SegmentRead { batches, start: start + skipped, next, cached })
+    }
+
+    /// The first `bytes` of what follows the segment.
+    fn following(&self, request: &SegmentRequest<'_>, mut bytes: u64) -> Vec<Fetch> {
+        let mut fetches = Vec::new();
+        for segment in request.following {
+            if bytes == 0 {
+                break;
+            }
+            let extent = segment.position..segment.position + segment.bytes;
+            let range = extent.start..extent.start + segment.bytes.min(bytes);
+            let block_bytes = self.in_order.block_bytes(place_of(segment), request.pace);
+            bytes -= range.end - range.start;
+            fetches.push(Fetch { object: segment.object, extent, range, block_bytes, read_ahead: 0, class: request.class });
+        }
+        fetches
     }
 
     async fn index(&self, partition: TopicPartition, segment: &SegmentRef, class: ReadClass) -> Result<Arc<CachedIndex>, ReadError> {
-        let place = (segment.object, segment.position);
+        let place = place_of(segment);
         if let Some(index) = self.indexes.get(&place) {
             return Ok(index);
         }
@@ -176,7 +264,9 @@ impl Segments {
         }
         let extent = segment::index_range(segment);
         let sound = |bytes: Bytes| Index::parse(&bytes, segment).map_err(|error| damaged(error.to_string()));
-        let (index, _) = self.fetch_sound(partition, segment.object, extent.clone(), extent, class, sound).await?;
+        let (object, range) = (segment.object, extent.clone());
+        let fetch = Fetch { object, extent, range, block_bytes: u64::MAX, read_ahead: 0, class };
+        let (index, _) = self.fetch_sound(partition, fetch, Vec::new(), sound).await?;
         let index = Arc::new(CachedIndex { index, bytes: u64::from(segment.index_bytes) });
         self.indexes.insert(place, Arc::clone(&index));
         Ok(index)
@@ -187,19 +277,17 @@ impl Segments {
     async fn fetch_sound<T>(
         &self,
         partition: TopicPartition,
-        object: ObjectKey,
-        extent: Range<u64>,
-        range: Range<u64>,
-        class: ReadClass,
+        fetch: Fetch,
+        mut following: Vec<Fetch>,
         sound: impl Fn(Bytes) -> Result<T, ReadError>,
     ) -> Result<(T, u64), ReadError> {
         let mut attempt = 1;
         loop {
-            let read = self.fetch(partition, object, extent.clone(), range.clone(), class).await?;
+            let read = self.fetch(partition, fetch.clone(), std::mem::take(&mut following)).await?;
             match sound(read.bytes) {
                 Ok(sound) => return Ok((sound, read.cached)),
                 Err(error) => {
-                    self.ranges.forget(&object.to_string(), &extent, &range);
+                    self.ranges.forget(&fetch.request(&fetch.object.to_string()));
                     if attempt == FETCHES_OF_DAMAGE {
                         return Err(error);
                     }
@@ -211,19 +299,17 @@ impl Segments {
     }
 
     /// Bytes of an object, through the read cache. A reader gives up sooner than a slow store answers, and must not begin anew each
-    /// time: the fetch goes on without it, and the next try finds the bytes in the cache.
-    async fn fetch(
-        &self,
-        partition: TopicPartition,
-        object: ObjectKey,
-        extent: Range<u64>,
-        range: Range<u64>,
-        class: ReadClass,
-    ) -> Result<RangeRead, ReadError> {
+    /// time: the fetch goes on without it, and the next try finds the bytes in the cache. What follows is begun once they are there.
+    async fn fetch(&self, partition: TopicPartition, fetch: Fetch, following: Vec<Fetch>) -> Result<RangeRead, ReadError> {
         let ranges = self.ranges.clone();
         let read = async move {
-            let key = object.to_string();
-            ranges.read(RangeRequest { key: &key, extent, range, read_ahead: READ_AHEAD_BYTES, class }).await
+            let read = ranges.read(fetch.request(&fetch.object.to_string())).await?;
+            for next in following {
+                if !ranges.read_ahead(&next.request(&next.object.to_string())) {
+                    break;
+                }
+            }
+            Ok(read)
         };
         let read = match Arc::clone(&self.lingering).try_acquire_owned() {
             Err(_) => read.await,
@@ -259,23 +345,38 @@ impl Segments {
         Ok(blocks.get(first).map(|block| block.offset))
     }
 }
-/// The batches that end above `offset`, and the end of the last batch there was. Each is held to its checksum, and, since that does not
-/// cover the base offset, to the order of batches within `segment`.
-fn sound_batches(bytes: Bytes, offset: Offset, segment: Range<Offset>) -> Result<(Vec<Batch>, Offset), String> {
-    let mut found = Vec::new();
-    let (mut last, mut end) = (offset, segment.start);
+
+struct SoundBatches {
+    batches: Vec<Batch>,
+    /// Bytes of those before the first of them.
+    skipped: u64,
+    /// The end of the last batch there was.
+    last: Offset,
+}
+
+/// The batches that end above `offset`. Each is held to its checksum, and, since that does not cover the base offset, to the order of
+/// batches within `segment`. The last one may be cut unless the bytes end where the segment does.
+fn sound_batches(bytes: Bytes, offset: Offset, segment: Range<Offset>, is_at_end: bool) -> Result<SoundBatches, String> {
+    let mut sound = SoundBatches { batches: Vec::new(), skipped: 0, last: offset };
+    let mut end = segment.start;
     for batch in batches(bytes) {
-        let batch = batch.map_err(|error| error.to_string())?;
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(DamagedBatch::Truncated { .. }) if !is_at_end => break,
+            Err(error) => return Err(error.to_string()),
+        };
         let base = batch.header.base_offset;
-        last = batch.header.next_offset();
-        if base < end || segment.end < last {
-            return Err(format!("a batch from offset {base} to {last}, behind offset {end} of a segment that ends at {}", segment.end));
+        let next = batch.header.next_offset();
+        if base < end || segment.end < next {
+            return Err(format!("a batch from offset {base} to {next}, behind offset {end} of a segment that ends at {}", segment.end));
         }
-        end = last;
-        if offset < last {
+        (sound.last, end) = (next, next);
+        if offset < next {
             verify_crc(&batch.bytes).map_err(|error| format!("batch at offset {base}: {error}"))?;
-            found.push(batch);
+            sound.batches.push(batch);
+        } else {
+            sound.skipped += batch.bytes.len() as u64;
         }
     }
-    Ok((found, last))
+    Ok(sound)
 }

@@ -3,6 +3,7 @@
 mod append;
 mod durability;
 mod harness;
+mod in_order;
 mod model;
 mod read;
 mod recovery;

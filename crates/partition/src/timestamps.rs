@@ -6,6 +6,7 @@ use store::{ReadClass, StoreError};
 use types::{LeaderEpoch, Offset, SegmentRef, Timestamp};
 
 use crate::read_plan::TailRead;
+use crate::segments::{SegmentRead, SegmentRequest};
 use crate::tail::TailEntry;
 use crate::{Isolation, Offsets, Partition, ReadError};
 
@@ -210,7 +211,7 @@ impl Partition {
         let log_start = from;
         let mut largest = Timestamp::NONE;
         loop {
-            let read = self.shared.segments.read(self.id, segment, from, CHUNK_BYTES, ReadClass::CatchUp).await?;
+            let read = self.read_chunk(segment, from, ReadClass::CatchUp).await?;
             for batch in &read.batches {
                 let of_batch = if log_start <= batch.header.base_offset {
                     batch.header.max_timestamp
@@ -228,6 +229,13 @@ impl Partition {
         }
     }
 
+    async fn read_chunk(&self, segment: &SegmentRef, offset: Offset, class: ReadClass) -> Result<SegmentRead, ReadError> {
+        let segments = &self.shared.segments;
+        let pace = segments.pace(self.id, self.shared.clock.monotonic()).without_read_ahead();
+        let (start, room, at_least_one, following) = (None, CHUNK_BYTES, true, &[][..]);
+        segments.read(self.id, SegmentRequest { segment, offset, start, room, at_least_one, class, pace, following }).await
+    }
+
     async fn search_segment(
         &self,
         segment: &SegmentRef,
@@ -241,7 +249,7 @@ impl Partition {
         let Some(sought) = self.shared.segments.seek_timestamp(self.id, segment, timestamp, class).await? else { return Ok(None) };
         let mut from = sought.max(log_start).max(segment.base);
         loop {
-            let read = self.shared.segments.read(self.id, segment, from, CHUNK_BYTES, class).await?;
+            let read = self.read_chunk(segment, from, class).await?;
             for batch in read.batches.iter().filter(|batch| timestamp <= batch.header.max_timestamp) {
                 if let Some(found) = self.search_batch(batch, timestamp, log_start)? {
                     return Ok(Some(found));

@@ -1,7 +1,7 @@
 //! Blocks of immutable objects in memory, in two shares: one for readers of the tail, one for those of history.
 //!
-//! Each share is sure of half the bytes, and what the other does not use is lent to it. So history alone has the whole cache, and however
-//! much of it is read, it takes nothing from a tail that keeps to its half. Within a share the least recently used block goes first.
+//! of it is read, it takes nothing from a tail that keeps to its half. Within a share blocks go first that somebody has read to their end,
+//! then the least recently used: of readers in order, each next in turn would else find dropped what was fetched for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -63,13 +63,27 @@ struct Block {
     bytes: Bytes,
     last_use: u64,
     share: Share,
+    /// Somebody read it to its end, and nobody has read of it since.
+    is_passed: bool,
 }
 
 /// The blocks of a share by their last use.
 #[derive(Debug, Default)]
 struct Order {
     held: u64,
-    by_use: BTreeMap<u64, BlockId>,
+    /// Go first.
+    passed: BTreeMap<u64, BlockId>,
+    others: BTreeMap<u64, BlockId>,
+}
+
+impl Order {
+    fn of(&mut self, block: &Block) -> &mut BTreeMap<u64, BlockId> {
+        if block.is_passed { &mut self.passed } else { &mut self.others }
+    }
+
+    fn pop(&mut self) -> Option<BlockId> {
+        self.passed.pop_first().or_else(|| self.others.pop_first()).map(|(_, id)| id)
+    }
 }
 
 impl BlockCache {
@@ -82,18 +96,28 @@ impl BlockCache {
         let block = self.blocks.get_mut(id)?;
         if let Some(share) = Share::of(class) {
             let from = &mut self.shares[block.share as usize];
-            let id = from.by_use.remove(&block.last_use).expect("every block has its last use in the order");
+            let id = from.of(block).remove(&block.last_use).expect("every block has its last use in the order");
             from.held -= block.bytes.len() as u64;
             self.uses += 1;
             block.last_use = self.uses;
+            block.is_passed = false;
             if share == Share::Tail {
                 block.share = share;
             }
             let to = &mut self.shares[block.share as usize];
             to.held += block.bytes.len() as u64;
-            to.by_use.insert(self.uses, id);
+            to.others.insert(self.uses, id);
         }
         Some(block.bytes.clone())
+    }
+
+    /// Somebody has read the block to its end: it goes before those that are still to be read.
+    pub(crate) fn pass(&mut self, id: &BlockId) {
+        let Some(block) = self.blocks.get_mut(id).filter(|block| !block.is_passed) else { return };
+        let order = &mut self.shares[block.share as usize];
+        let id = order.others.remove(&block.last_use).expect("every block has its last use in the order");
+        order.passed.insert(block.last_use, id);
+        block.is_passed = true;
     }
 
     pub(crate) fn contains(&self, id: &BlockId) -> bool {
@@ -108,31 +132,31 @@ impl BlockCache {
         }
         while self.capacity - self.held() < length {
             let mut victim = Share::gives_way(share, self.shares[share as usize].held, length, self.capacity);
-            if self.shares[victim as usize].by_use.is_empty() {
+            if self.shares[victim as usize].held == 0 {
                 victim = victim.other();
             }
-            self.drop_oldest(victim);
+            self.drop_first(victim);
         }
         self.uses += 1;
         let order = &mut self.shares[share as usize];
         order.held += length;
-        order.by_use.insert(self.uses, id.clone());
-        self.blocks.insert(id, Block { bytes, last_use: self.uses, share });
+        order.others.insert(self.uses, id.clone());
+        self.blocks.insert(id, Block { bytes, last_use: self.uses, share, is_passed: false });
     }
 
     /// Drops the block, if it is there.
     pub(crate) fn remove(&mut self, id: &BlockId) {
         if let Some(dropped) = self.blocks.remove(id) {
             let order = &mut self.shares[dropped.share as usize];
-            order.by_use.remove(&dropped.last_use);
+            order.of(&dropped).remove(&dropped.last_use);
             order.held -= dropped.bytes.len() as u64;
         }
     }
 
-    fn drop_oldest(&mut self, share: Share) {
+    fn drop_first(&mut self, share: Share) {
         let order = &mut self.shares[share as usize];
-        let (_, oldest) = order.by_use.pop_first().expect("a cache that holds bytes holds blocks");
-        let dropped = self.blocks.remove(&oldest).expect("every block in the order is held");
+        let first = order.pop().expect("a share that holds bytes holds blocks");
+        let dropped = self.blocks.remove(&first).expect("every block in the order is held");
         order.held -= dropped.bytes.len() as u64;
     }
 
@@ -182,6 +206,27 @@ mod tests {
         assert!(cache.get(&id(0), ReadClass::CatchUp).is_some());
         cache.insert(id(3), block(5), Share::History);
         assert_eq!((kept(&cache, 0..4), cache.held()), (vec![0, 2, 3], 25));
+    }
+
+    #[test]
+    fn a_block_that_was_read_to_its_end_goes_before_those_that_are_still_to_be_read() {
+        let mut cache = BlockCache::new(30);
+        for number in 0..3 {
+            cache.insert(id(number), block(10), Share::History);
+        }
+        cache.pass(&id(2));
+        cache.pass(&id(2));
+        cache.insert(id(3), block(10), Share::History);
+        assert_eq!(kept(&cache, 0..4), [0, 1, 3]);
+        // Who reads of it again needs it again.
+        cache.pass(&id(0));
+        cache.pass(&id(1));
+        cache.get(&id(0), ReadClass::CatchUp).unwrap();
+        cache.insert(id(4), block(10), Share::History);
+        assert_eq!(kept(&cache, 0..5), [0, 3, 4]);
+        cache.pass(&id(4));
+        cache.remove(&id(4));
+        assert_eq!((kept(&cache, 0..5), cache.held()), (vec![0, 3], 20));
     }
 
     #[test]
@@ -237,18 +282,20 @@ mod tests {
     proptest! {
         #[test]
         fn it_never_holds_more_than_its_capacity_and_knows_how_much(
-            steps in prop::collection::vec((0..20u64, 0..110usize, any::<bool>()), 1..200)
+            steps in prop::collection::vec((0..20u64, 0..110usize, any::<bool>(), 0..20u64), 1..200)
         ) {
             let mut cache = BlockCache::new(100);
-            for (number, length, tail) in steps {
+            for (number, length, tail, passed) in steps {
                 let (share, class) = if tail { (Share::Tail, ReadClass::CatchUp) } else { (Share::History, ReadClass::Tail) };
                 cache.get(&id(number / 2), class);
                 cache.insert(id(number), block(length), share);
+                cache.pass(&id(passed));
                 for share in [Share::Tail, Share::History] {
                     let of_share = || cache.blocks.values().filter(|block| block.share == share);
                     let order = &cache.shares[share as usize];
                     prop_assert_eq!(order.held, of_share().map(|block| block.bytes.len() as u64).sum::<u64>());
-                    prop_assert_eq!(order.by_use.len(), of_share().count());
+                    let passed = of_share().filter(|block| block.is_passed).count();
+                    prop_assert_eq!((order.passed.len(), order.passed.len() + order.others.len()), (passed, of_share().count()));
                 }
                 prop_assert!(cache.held() <= 100);
             }

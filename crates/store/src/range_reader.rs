@@ -1,8 +1,8 @@
 //! Reads ranges of immutable objects through a bounded cache: one GET for many waiting readers, and budgets of requests and of memory
 //! that keep readers of history from slowing readers of the tail.
 //!
-//! A read names its *extent*, a part of the object that is read as a whole sooner or later (a segment). Extents are cut into blocks of
-//! one size, the last one shorter; a block is what is fetched, waited for and kept.
+//! A read names its *extent*, a part of the object that is read as a whole sooner or later (a segment). Extents are cut evenly into
+//! blocks; a block is what is fetched, waited for and kept.
 //!
 //! A fetch is driven by those who wait for it and by nobody else. When the last of them goes away the request is dropped, its permit
 //! is free and nothing of it is remembered.
@@ -56,7 +56,7 @@ impl ReadClass {
 pub struct RangeReaderOptions {
     /// Bytes kept. What readers hold of blocks that were dropped since comes on top.
     pub cache_bytes: u64,
-    /// Bytes per block, and so per GET. At least 1.
+    /// Bytes per block, and so per GET, about: blocks of an extent are alike, and at most half as long again. At least 1.
     pub block_bytes: u64,
     /// GETs at once for [`ReadClass::Tail`].
     pub tail_requests: usize,
@@ -81,6 +81,9 @@ pub struct RangeRequest<'a> {
     pub extent: Range<u64>,
     /// The bytes wanted; within the extent.
     pub range: Range<u64>,
+    /// Bytes per block if that is less than [`RangeReaderOptions::block_bytes`]. Requests for the same bytes share blocks when they
+    /// name the same here, too.
+    pub block_bytes: u64,
     /// So many bytes after the range, within the extent, are fetched in the background if the class has permits to spare.
     pub read_ahead: u64,
     /// For whom.
@@ -133,6 +136,7 @@ struct Inner {
     gets: Arc<Gets>,
     disk: Option<DiskCache>,
     block_bytes: u64,
+    cache_bytes: u64,
     counters: [Counters; ReadClass::ALL.len()],
     state: Arc<Mutex<State>>,
 }
@@ -189,6 +193,7 @@ impl RangeReader {
             gets: Arc::new(Gets::new(store, &options)),
             disk,
             block_bytes: options.block_bytes,
+            cache_bytes: options.cache_bytes,
             counters: Default::default(),
             state: Arc::new(Mutex::new(State { cache: BlockCache::new(options.cache_bytes), fetches: HashMap::new(), last: 0 })),
         }))
@@ -197,20 +202,24 @@ impl RangeReader {
     /// Reads a range. A range within one block is a slice of it; a longer one is gathered, so the caller bounds its length. Fails as
     /// the store's `get_range` does, and refuses a range outside its extent.
     pub async fn read(&self, request: RangeRequest<'_>) -> Result<RangeRead, StoreError> {
-        let RangeRequest { key, extent, range, read_ahead, class } = request;
+        let RangeRequest { key, extent, range, block_bytes, read_ahead, class } = request;
         if range.start < extent.start || extent.end < range.end || range.end < range.start {
             let detail = format!("the range {range:?} is not within the extent {extent:?}");
             return Err(StoreError::refused(crate::Operation::GetRange, key, detail));
         }
-        let key: Arc<str> = key.into();
-        let reads = self.0.blocks(&key, &extent, &range).map(async |block| {
+        let cut = Cut::new(key, &extent, block_bytes.min(self.0.block_bytes));
+        let reads = cut.blocks(&range).map(async |block| {
             let part = range.start.max(block.range.start) - block.range.start..range.end.min(block.range.end) - block.range.start;
             let Fetched { bytes, from } = self.block(block, class).await?;
             Ok::<_, StoreError>(Fetched { bytes: bytes.slice(part.start as usize..part.end as usize), from })
         });
         let parts = try_join_all(reads).await?;
         // Afterwards, so that it never takes the permits that this read needs.
-        self.read_ahead(&key, &extent, range.end..range.end.saturating_add(read_ahead).min(extent.end), class);
+        self.begin_ahead(&cut, range.end..range.end.saturating_add(read_ahead).min(extent.end), class);
+        if Share::of(class).is_some() {
+            let mut state = self.0.state.lock();
+            cut.blocks(&range).filter(|block| block.range.end <= range.end).for_each(|block| state.cache.pass(&block));
+        }
 
         let sum = |source| parts.iter().filter(|part| part.from == source).map(|part| part.bytes.len() as u64).sum::<u64>();
         let (memory, disk) = (sum(Source::Memory), sum(Source::Disk));
@@ -221,14 +230,28 @@ impl RangeReader {
         Ok(RangeRead { bytes: gather(parts.into_iter().map(|part| part.bytes).collect()), cached: memory + disk })
     }
 
-    /// What is kept of a range turned out to be damaged: the next read asks the store again.
-    pub fn forget(&self, key: &str, extent: &Range<u64>, range: &Range<u64>) {
-        for block in self.0.blocks(&key.into(), extent, range) {
+    /// Fetches the blocks of a range in the background, as far as they are not there and the class has permits to spare. False when
+    /// it has none. What is to be read ahead of the range itself is not looked at.
+    pub fn read_ahead(&self, request: &RangeRequest<'_>) -> bool {
+        let RangeRequest { key, extent, range, block_bytes, class, .. } = request;
+        let within = range.start.max(extent.start)..range.end.min(extent.end);
+        self.begin_ahead(&Cut::new(key, extent, (*block_bytes).min(self.0.block_bytes)), within, *class)
+    }
+
+    /// What is kept of a request's range turned out to be damaged: the next read asks the store again.
+    pub fn forget(&self, request: &RangeRequest<'_>) {
+        let cut = Cut::new(request.key, &request.extent, request.block_bytes.min(self.0.block_bytes));
+        for block in cut.blocks(&request.range) {
             self.0.state.lock().cache.remove(&block);
             if let Some(disk) = &self.0.disk {
                 disk.remove(&block);
             }
         }
+    }
+
+    /// Bytes that are kept in memory at most.
+    pub fn cache_bytes(&self) -> u64 {
+        self.0.cache_bytes
     }
 
     /// As of now.
@@ -266,30 +289,45 @@ impl RangeReader {
 
     /// Begins fetches in the background for blocks that are neither there nor on their way. Each takes its permit first, so readers
     /// ahead of their time are bounded by the class's budget and never make anybody wait longer than one block does.
-    fn read_ahead(&self, key: &Arc<str>, extent: &Range<u64>, ahead: Range<u64>, class: ReadClass) {
-        for block in self.0.blocks(key, extent, &ahead) {
-            let Some(permit) = self.0.gets.try_permit(class) else { return };
+    fn begin_ahead(&self, cut: &Cut, ahead: Range<u64>, class: ReadClass) -> bool {
+        for block in cut.blocks(&ahead) {
+            let Some(permit) = self.0.gets.try_permit(class) else { return false };
             if let Some(fetching) = self.0.fetch_if_absent(block, class, permit) {
                 // Errors come back when somebody reads the block.
                 runtime::spawn("read-ahead", fetching.map(drop));
             }
         }
+        true
     }
 }
 
-impl Inner {
-    /// The blocks of `extent` that hold bytes of `range`.
-    fn blocks(&self, key: &Arc<str>, extent: &Range<u64>, range: &Range<u64>) -> impl Iterator<Item = BlockId> + use<> {
-        let (start, end, size) = (extent.start, extent.end, self.block_bytes);
-        let first = (range.start - start) / size;
+/// How an extent is cut into blocks: evenly, so that none is a small rest that costs a GET of its own.
+struct Cut {
+    key: Arc<str>,
+    extent: Range<u64>,
+    size: u64,
+}
+
+impl Cut {
+    fn new(key: &str, extent: &Range<u64>, block_bytes: u64) -> Self {
+        let (length, wanted) = (extent.end.saturating_sub(extent.start), block_bytes.max(1));
+        let count = (length / wanted + u64::from(wanted.div_ceil(2) <= length % wanted)).max(1);
+        Self { key: key.into(), extent: extent.clone(), size: length.div_ceil(count).max(1) }
+    }
+
+    /// Those that hold bytes of `range`, which lies within the extent.
+    fn blocks(&self, range: &Range<u64>) -> impl Iterator<Item = BlockId> + use<> {
+        let (Range { start, end }, size, key) = (self.extent.clone(), self.size, self.key.clone());
+        let first = range.start.saturating_sub(start) / size;
         let last = if range.start < range.end { (range.end - start).div_ceil(size) } else { first };
-        let key = key.clone();
         (first..last).map(move |number| {
             let from = start + number * size;
             BlockId { key: key.clone(), range: from..end.min(from.saturating_add(size)) }
         })
     }
+}
 
+impl Inner {
     fn find_or_fetch(&self, id: BlockId, class: ReadClass) -> Block {
         let mut state = self.state.lock();
         if let Some(bytes) = state.cache.get(&id, class) {

@@ -133,7 +133,8 @@ impl Source {
             let bytes = whole.end.saturating_sub(whole.start);
             self.budget.take(bytes).await;
             let range = whole.start.min(whole.end)..whole.end;
-            let request = RangeRequest { key: &name, extent: range.clone(), range, read_ahead: 0, class: ReadClass::Rewrite };
+            let (extent, class) = (range.clone(), ReadClass::Rewrite);
+            let request = RangeRequest { key: &name, extent, range, block_bytes: u64::MAX, read_ahead: 0, class };
             let read = self.ranges.read(request).await?.bytes;
             self.counters.read(bytes);
             let wanted: u64 = group.iter().map(|piece| piece.end - piece.start).sum();

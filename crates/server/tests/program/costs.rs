@@ -13,8 +13,6 @@ const GIB: f64 = 1024.0 * MIB;
 const TIB: f64 = 1024.0 * GIB;
 /// A month of AWS's calculator.
 const MONTH_SECONDS: f64 = 730.0 * 3600.0;
-/// A segment above this has its index fetched, by one more GET; as `partition` has it.
-const WHOLE_SEGMENT_BYTES: f64 = MIB;
 
 const BEGIN: &str = "<!-- from here on reckoned by crates/server/tests/program/costs.rs -->\n";
 const END: &str = "<!-- to here -->\n";
@@ -129,9 +127,10 @@ fn reckon(prices: &Prices, defaults: &BTreeMap<&str, &str>) -> String {
     for uploads in [&object, &wal] {
         for partitions in [1.0, 10.0, 100.0, 1000.0, 10_000.0] {
             let segment = uploads.bytes / partitions;
-            let blocks = (segment / RangeReaderOptions::default().block_bytes as f64).ceil();
-            let index = if WHOLE_SEGMENT_BYTES < segment { 1.0 } else { 0.0 };
-            let gets = TIB / segment * (blocks + index);
+            // A reader of all partitions: half of each one's share of the read cache, which is an eighth of the memory, is a block.
+            let half = number(defaults["memory.max.bytes"]) / 8.0 / partitions / 2.0;
+            let block = half.log2().floor().exp2().clamp(MIB, RangeReaderOptions::default().block_bytes as f64);
+            let gets = TIB / segment * (segment / block).round().max(1.0);
             let upload = size(uploads.bytes);
             let cells = [thousands(partitions), size(segment), thousands(gets), dollars(prices.gets(gets))];
             page += &format!("| {upload} | {} |\n", cells.join(" | "));

@@ -36,7 +36,7 @@ fn options() -> RangeReaderOptions {
 }
 
 fn request(range: Range<u64>, class: ReadClass) -> RangeRequest<'static> {
-    RangeRequest { key: "a", extent: 0..LENGTH, range, read_ahead: 0, class }
+    RangeRequest { key: "a", extent: 0..LENGTH, range, block_bytes: u64::MAX, read_ahead: 0, class }
 }
 
 impl Rig {
@@ -243,6 +243,48 @@ async fn read_ahead_fetches_what_comes_next_within_the_extent_and_the_budget() {
     let last = RangeRequest { range: 300..350, ..ahead };
     assert_eq!(rig.reader.read(last).await.unwrap().cached, 50);
     assert_eq!((rig.gets(), rig.reader.cached_bytes()), (4, 350));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extent_is_cut_evenly_by_the_smaller_of_two_sizes() {
+    for (extent, block_bytes, expected) in [(0..149, u64::MAX, 1), (0..150, u64::MAX, 2), (10..340, 200, 3), (0..149, 50, 3), (0..1, 50, 1)]
+    {
+        let rig = rig(options()).await;
+        let request = RangeRequest { extent: extent.clone(), block_bytes, ..request(extent.clone(), ReadClass::Tail) };
+        assert_eq!(rig.reader.read(request).await.unwrap().bytes, rig.body[extent.start as usize..extent.end as usize]);
+        assert_eq!(rig.gets(), expected, "{extent:?} by {block_bytes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_to_its_end_is_dropped_before_what_was_fetched_ahead() {
+    let rig = rig(RangeReaderOptions { cache_bytes: 300, ..options() }).await;
+    let read = async |range| rig.reader.read(RangeRequest { read_ahead: 100, ..request(range, ReadClass::CatchUp) }).await.unwrap();
+    read(0..50).await;
+    rig.background_ends().await;
+    read(50..100).await;
+    // Others come by turns.
+    for range in [500..550, 700..750] {
+        rig.read(range, ReadClass::CatchUp).await.unwrap();
+    }
+    assert_eq!(read(100..200).await.cached, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_ahead_is_fetched_within_the_budget_and_said_to_be() {
+    let rig = rig(options()).await;
+    rig.delay(3);
+    assert!(rig.reader.read_ahead(&request(0..150, ReadClass::CatchUp)));
+    assert!(
+        rig.reader.read_ahead(&RangeRequest { extent: 200..200, ..request(200..300, ReadClass::CatchUp) }),
+        "there is nothing to fetch"
+    );
+    assert!(!rig.reader.read_ahead(&request(300..400, ReadClass::CatchUp)), "both permits are taken");
+    tokio::time::sleep(2 * SECOND).await;
+    assert!(rig.reader.read_ahead(&request(300..400, ReadClass::CatchUp)));
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(rig.read(0..200, ReadClass::CatchUp).await.unwrap().cached, 200);
+    assert_eq!(rig.reader.counts(ReadClass::CatchUp).read_ahead_gets, 3);
 }
 
 /// Keeps nothing, and has seen requests that took a tenth of a second: after that one is slow.
