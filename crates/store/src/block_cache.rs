@@ -1,7 +1,8 @@
 //! Blocks of immutable objects in memory, in two shares: one for readers of the tail, one for those of history.
 //!
-//! of it is read, it takes nothing from a tail that keeps to its half. Within a share blocks go first that somebody has read to their end,
-//! then the least recently used: of readers in order, each next in turn would else find dropped what was fetched for it.
+//! Each share is sure of half the bytes, and what the other does not use is lent to it. So history alone has the whole cache, and however
+//! much of it is read, it takes nothing from a tail that keeps to its half. Within a share blocks go first that somebody has read to their
+//! end, then the least recently used: of readers in order, each next in turn would else find dropped what was fetched for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
