@@ -1,30 +1,29 @@
 //! The auditor: reads all that is published, again and again, slowly, so that damage is found before somebody needs the records.
 //!
-//! A round goes through the objects in the order of their keys, once around from where it began. Which segments an object is to hold is
-//! asked of metadata for a slice of objects at a time: the list of all segments does not fit into memory.
+//! A round goes once around all objects, in the order of [`Sweep`], from where it began.
 //!
 //! Nothing is remembered between two lives of the process. The first round begins at an object chosen by chance, each byte being as
 //! likely: so what a broker that is often restarted reads is spread evenly over the store, as it would not be from a fixed place, and there
 //! is no file that has to be kept in step with what is there.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metadata_api::{ClusterImage, MetadataClient, MetadataError};
+use metadata_api::{ClusterImage, MetadataClient, MetadataError, SegmentPage};
 use runtime::{Backoff, Clock, IoBudget, Random, Retries, Shutdown};
 use store::{ObjectStore, StoreError};
 use tokio::time::{Instant, sleep_until};
-use types::{BrokerId, ClusterId, ObjectKey, Offset, SegmentRef, TopicPartition};
+use types::{BrokerId, ClusterId, ObjectKey, Offset, TopicPartition};
 
 use crate::examine::{ExamineError, examine};
 use crate::object::{ObjectReader, Pace};
 use crate::problem::Reference;
 use crate::register::{MAX_DAMAGED, Register};
-use crate::slice::{Slice, auditor_of};
+use crate::share::auditor_of;
 use crate::status::AuditHandle;
+use crate::sweep::{Object, Place, SegmentList, Sweep};
 
 /// A request counts as so many bytes at least, so that the rate also bounds what requests cost where objects are small.
 pub const REQUEST_BYTES: u64 = 1 << 20;
@@ -136,17 +135,15 @@ impl Auditor {
         }
     }
 
-    /// Audits every object once, beginning with `start`. False if one was passed over.
-    async fn round(&self, start: ObjectKey) -> bool {
+    /// Audits every object once, beginning at `start`. False if one was passed over.
+    async fn round(&self, start: Place) -> bool {
         let mut is_whole = true;
-        for (mut from, until) in [(Bound::Included(start), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(start))] {
-            loop {
-                let objects = self.slice((from, until)).await;
-                let Some((last, _)) = objects.last_key_value() else { break };
-                from = Bound::Excluded(*last);
-                for (key, references) in &objects {
+        for range in [(Bound::Included(start), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(start))] {
+            let mut sweep = Sweep::new(partitions(&self.image()), range);
+            while let Some((key, references)) = self.next(&mut sweep).await {
+                if self.is_ours(&key) {
                     self.make_room().await;
-                    is_whole &= self.audit(*key, references).await;
+                    is_whole &= self.audit(key, &references).await;
                     self.look_again().await;
                 }
             }
@@ -162,8 +159,7 @@ impl Auditor {
         loop {
             match examine(&reader, metadata.as_ref(), key, None, references).await {
                 Ok(problems) => {
-                    let image = metadata.image().borrow().clone();
-                    self.register.examined(&image, key, references.len(), problems, Instant::now() + AGAIN_AFTER);
+                    self.register.examined(&self.image(), key, references, problems, Instant::now() + AGAIN_AFTER);
                     return true;
                 }
                 Err(error) => {
@@ -210,73 +206,81 @@ impl Auditor {
         }
     }
 
-    /// An object of this broker's share, each byte of all as likely; `None` if there is nothing.
-    async fn start(&self) -> Option<ObjectKey> {
+    /// The place of an object of this broker's share, each byte of all as likely; `None` if there is nothing.
+    async fn start(&self) -> Option<Place> {
         let mut pause = PAUSE.start();
         loop {
             let (mut all, mut chosen) = (0, None);
-            let each = |reference: Reference| {
-                let bytes = reference.segment.bytes.max(1);
+            let each = |Reference { partition, segment }: Reference| {
+                let bytes = segment.bytes.max(1);
                 all += bytes;
                 if self.deps.random.below(all) < bytes {
-                    chosen = Some(reference.segment.object);
+                    chosen = Some(Place::of(partition, &segment));
                 }
             };
-            if self.answered(self.each_of_ours(each).await, &mut pause).await {
-                return chosen;
+            match self.each_of_ours(each).await {
+                Ok(()) => return chosen,
+                Err(error) => self.unanswered(error, &mut pause).await,
             }
         }
     }
 
-    /// The next objects of this broker's share within `range`, each with all of its segments.
-    async fn slice(&self, range: (Bound<ObjectKey>, Bound<ObjectKey>)) -> BTreeMap<ObjectKey, Vec<Reference>> {
+    async fn next(&self, sweep: &mut Sweep) -> Option<Object> {
         let mut pause = PAUSE.start();
         loop {
-            let mut slice = Slice::new(range);
-            if self.answered(self.each_of_ours(|reference| slice.offer(reference)).await, &mut pause).await {
-                return slice.into_objects();
+            match sweep.next(self).await {
+                Ok(object) => return object,
+                Err(error) => self.unanswered(error, &mut pause).await,
             }
         }
     }
 
-    /// Whether metadata answered; if not, it is time to ask again.
-    async fn answered(&self, answer: Result<(), MetadataError>, pause: &mut Retries) -> bool {
-        let Err(error) = answer else { return true };
+    /// Metadata did not answer: returns when it is time to ask again.
+    async fn unanswered(&self, error: MetadataError, pause: &mut Retries) {
         self.register.failed(&ExamineError::Metadata(error));
         pause.wait(&self.deps.random).await;
-        false
+    }
+
+    fn image(&self) -> Arc<ClusterImage> {
+        self.deps.metadata.image().borrow().clone()
+    }
+
+    fn is_ours(&self, key: &ObjectKey) -> bool {
+        auditor_of(key, &alive(&self.image())) == Some(self.deps.broker)
     }
 
     /// Calls `f` with every segment whose object is this broker's to audit.
     async fn each_of_ours(&self, mut f: impl FnMut(Reference)) -> Result<(), MetadataError> {
-        let image = self.deps.metadata.image().borrow().clone();
-        let brokers: Vec<_> = image.brokers.values().filter(|broker| broker.alive).map(|broker| broker.id).collect();
+        let image = self.image();
+        let brokers = alive(&image);
         for partition in partitions(&image) {
             let mut from = Offset::ZERO;
-            while let Some(page) = self.page(partition, from).await? {
-                let last = page.last().map(|segment| segment.end);
-                for segment in page {
+            while let Some(page) = self.page(partition, from, PAGE).await? {
+                let Some(last) = page.segments.last() else { break };
+                from = last.end;
+                for segment in page.segments {
                     if auditor_of(&segment.object, &brokers) == Some(self.deps.broker) {
                         f(Reference { partition, segment });
                     }
-                }
-                match last {
-                    Some(end) => from = end,
-                    None => break,
                 }
             }
         }
         Ok(())
     }
+}
 
-    /// Segments of a partition from an offset on; none at its end, and `None` if it is deleted.
-    async fn page(&self, partition: TopicPartition, from: Offset) -> Result<Option<Vec<SegmentRef>>, MetadataError> {
-        match self.deps.metadata.segments(partition, from, PAGE).await {
-            Ok(page) => Ok(Some(page.segments)),
+impl SegmentList for Auditor {
+    async fn page(&self, partition: TopicPartition, from: Offset, limit: u32) -> Result<Option<SegmentPage>, MetadataError> {
+        match self.deps.metadata.segments(partition, from, limit).await {
+            Ok(page) => Ok(Some(page)),
             Err(MetadataError::UnknownTopic { .. } | MetadataError::UnknownPartition { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
+}
+
+fn alive(image: &ClusterImage) -> Vec<BrokerId> {
+    image.brokers.values().filter(|broker| broker.alive).map(|broker| broker.id).collect()
 }
 
 fn partitions(image: &ClusterImage) -> impl Iterator<Item = TopicPartition> {

@@ -10,8 +10,9 @@ mod problem;
 
 mod auditor;
 mod register;
-mod slice;
+mod share;
 mod status;
+mod sweep;
 
 pub use auditor::{AuditDeps, AuditOptions, Auditor, REQUEST_BYTES};
 pub use examine::{ExamineError, examine, is_referenced};

@@ -84,11 +84,25 @@ impl Register {
         }
     }
 
-    /// So many segments of an object were looked at, and these are damaged; all others are not, or are no segments any more.
-    pub(crate) fn examined(&self, image: &ClusterImage, key: ObjectKey, segments: usize, mut problems: Vec<Problem>, look_again: Instant) {
-        self.segments.fetch_add(segments as u64, Ordering::Relaxed);
+    /// These segments of an object were looked at. Those with problems are damaged; all others are not, or are no segments any more. Of
+    /// segments that were not looked at what was known stays.
+    pub(crate) fn examined(
+        &self,
+        image: &ClusterImage,
+        key: ObjectKey,
+        segments: &[Reference],
+        mut problems: Vec<Problem>,
+        look_again: Instant,
+    ) {
+        self.segments.fetch_add(segments.len() as u64, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.failing = None;
+        let place = |reference: &Reference| (reference.partition, reference.segment.base);
+        if let Some(known) = state.damaged.get(&key) {
+            let was_looked_at = |problem: &Problem| segments.iter().any(|segment| place(segment) == place(&problem.reference));
+            problems.extend(known.problems.iter().filter(|problem| !was_looked_at(problem)).cloned());
+        }
+        problems.sort_unstable_by_key(|problem| place(&problem.reference));
         if problems.is_empty() {
             if state.damaged.remove(&key).is_some() {
                 tracing::info!("audit: object {key} is sound again, or nothing refers to it any more");
@@ -137,4 +151,31 @@ fn describe(image: &ClusterImage, key: ObjectKey, problems: &[Problem]) -> Strin
     };
     let (index, first, last) = (partition.partition, segment.base, segment.end.0 - 1);
     format!("object {key}, {topic}-{index} offsets {first} to {last}{more}: {detail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::ManualClock;
+
+    use super::*;
+    use crate::sweep::tests::{partition, segment, shared};
+
+    #[tokio::test]
+    async fn what_is_known_of_an_object_stays_while_only_other_parts_of_it_are_looked_at() {
+        let register = Register::new(Arc::new(ManualClock::new(0)));
+        let part = |index| Reference { partition: partition(index), segment: segment(0, shared(1), 1) };
+        let damaged = |index| Problem { reference: part(index), kind: ProblemKind::Damage, detail: "turned".to_owned() };
+        let examined = |parts: &[i32], problems: &[i32]| {
+            let parts: Vec<_> = parts.iter().map(|index| part(*index)).collect();
+            let problems = problems.iter().map(|index| damaged(*index)).collect();
+            register.examined(&ClusterImage::default(), shared(1), &parts, problems, Instant::now());
+            register.status().problems.iter().map(|(_, count)| count).sum::<u64>()
+        };
+        assert_eq!(examined(&[0, 1], &[1]), 1);
+        assert_eq!(examined(&[2, 3], &[]), 1);
+        assert_eq!(examined(&[2, 3], &[3]), 2);
+        assert_eq!(examined(&[1], &[]), 1);
+        assert_eq!(examined(&[3], &[]), 0);
+        assert_eq!(register.damaged(), 0);
+    }
 }
