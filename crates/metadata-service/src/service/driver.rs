@@ -65,7 +65,7 @@ pub(crate) struct Status {
     /// Garbage that may be deleted now.
     pub(crate) deletable: Vec<ObjectKey>,
     pub(crate) garbage_waits_for_snapshot: bool,
-    /// An event could not be put into the store by itself.
+    /// An event that is to be in the store by itself is only in the journal.
     pub(crate) snapshot_wanted: bool,
     /// Sessions that were silent for too long.
     pub(crate) silent: Vec<(BrokerId, BrokerEpoch)>,
@@ -92,7 +92,8 @@ pub(crate) struct Driver {
     pub(crate) changes: ImageChanges,
     pub(crate) heard: HashMap<BrokerId, (BrokerEpoch, Duration)>,
     pub(crate) journal_bytes: u64,
-    pub(crate) mirror_failed: watch::Sender<bool>,
+    /// An event that is to be in the store by itself is only in the journal.
+    pub(crate) snapshot_wanted: watch::Sender<bool>,
 }
 
 /// A call that is decided and waits for its entry.
@@ -212,7 +213,7 @@ impl Driver {
         self.hear_session(&command, answer.is_ok());
         if let (Command::SnapshotTaken(_), true) = (&command, wrote) {
             self.journal_bytes = 0;
-            self.mirror_failed.send_replace(false);
+            self.snapshot_wanted.send_replace(false);
         }
         Decided { reply, answer, wrote, mirrored, waits_for_mirror }
     }
@@ -272,7 +273,7 @@ impl Driver {
             journal_bytes: self.journal_bytes,
             deletable: if clock_trusted { self.state.deletable(now, deletable) } else { Vec::new() },
             garbage_waits_for_snapshot: self.state.garbage_waits_for_snapshot(now),
-            snapshot_wanted: *self.mirror_failed.borrow(),
+            snapshot_wanted: *self.snapshot_wanted.borrow(),
             silent,
         }
     }
@@ -299,7 +300,7 @@ impl Driver {
         let nonce = self.random.uuid_bytes();
         let key = format!("{TOPICS}{:020}-{:08x}", self.state.revision.0, self.random.u64() >> 32);
         let entry = Entry { slot: self.slot - 1, first, leader: self.state.leader, nonce, now, part: 0, last: 0, body };
-        let (store, random, failed) = (self.store.clone(), self.random.fork(), self.mirror_failed.clone());
+        let (store, random, failed) = (self.store.clone(), self.random.fork(), self.snapshot_wanted.clone());
         self.tasks.spawn("metadata-mirror", async move {
             let object = Body::new(vec![encode_entry(&entry)]);
             match put_verified(store.as_ref(), &key, &object, UPLOAD_BACKOFF, &random).await {

@@ -223,7 +223,7 @@ impl Housekeeping {
     }
 
     /// Writes a snapshot, commits it, copies it, trims the journal below the older of the two kept, and deletes what no kept one names.
-    async fn take_snapshot(&mut self) -> Result<Result<(), StoreError>, MetadataError> {
+    pub(crate) async fn take_snapshot(&mut self) -> Result<Result<(), StoreError>, MetadataError> {
         let (state, slot) = self.state().await?;
         let (taken, manifest) = match snapshot::write(self.store.as_ref(), &self.random, &state, slot, self.manifest.as_ref()).await {
             Ok(written) => written,

@@ -3,7 +3,11 @@
 //!
 //! While the store is away, a copy of a snapshot in the data directory does as well (`copies`), or a journal that was never trimmed.
 //! What can then not be compared yet is compared before the store is used (`away`).
+//!
+//! Steps that are to be in the store beside the snapshots may be in the journal alone: an earlier program kept fewer of them there, or one
+//! was killed before it had put them. A snapshot makes up for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +38,8 @@ pub(crate) struct Loaded {
     /// The store's snapshot that was loaded.
     pub(crate) manifest: Option<proto::Manifest>,
     pub(crate) journal_bytes: u64,
+    /// The journal holds what a rebuild would miss: a snapshot is wanted.
+    pub(crate) snapshot_wanted: bool,
     /// How the journal was found.
     pub(crate) found: JournalEnd,
     /// Why the store has not been compared with the journal; `None` if it was.
@@ -88,7 +94,7 @@ async fn create(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn C
     let state = State::default();
     let clock = JournalClock::new(clock, Timestamp(0));
     let found = JournalEnd { cluster, store_claimed: false, revision: state.revision };
-    let mut loaded = Loaded { state, slot: FIRST_SLOT, clock, manifest: None, journal_bytes: 0, found, away: None };
+    let mut loaded = Loaded { state, slot: FIRST_SLOT, clock, manifest: None, journal_bytes: 0, snapshot_wanted: false, found, away: None };
     loaded.append(journal, random, &[Event::ClusterCreated { cluster }, Event::LeaderStarted]).await?;
     Ok(loaded)
 }
@@ -136,8 +142,9 @@ async fn recover_with_store(
     }
     let manifests = newest_first(store, MANIFESTS).await?;
     let replayed = replay(journal, store, &manifests).await?;
-    compare_with(store, &JournalEnd::of(&replayed.state), &manifests, random).await?;
-    replayed.take_over(journal, clock, random, None).await
+    let topics = newest_first(store, TOPICS).await?;
+    compare_with(store, &JournalEnd::of(&replayed.state), &manifests, &topics, random).await?;
+    replayed.take_over(journal, clock, random, &topics, None).await
 }
 
 /// From what lies in the data directory alone.
@@ -161,7 +168,7 @@ async fn recover_without_store(
     if !found.store_claimed {
         return Err(needed("the store has not been made this cluster's yet".to_owned()));
     }
-    replayed.take_over(journal, clock, random, Some(detail_of(&away))).await
+    replayed.take_over(journal, clock, random, &[], Some(detail_of(&away))).await
 }
 
 /// What was seen, without the call that saw it.
@@ -176,7 +183,8 @@ pub(crate) fn detail_of(err: &StoreError) -> String {
 async fn replay(journal: &dyn Journal, snapshots: &dyn ObjectStore, manifests: &[String]) -> Result<Replay, StartError> {
     let (state, slot, manifest) = newest_snapshot(snapshots, manifests).await?;
     let snapshot = state.revision;
-    let mut replay = Replay { state, snapshot, slot: slot + 1, manifest, bytes: 0, assembler: Assembler::default() };
+    let (mirrored, assembler) = (BTreeSet::new(), Assembler::default());
+    let mut replay = Replay { state, snapshot, slot: slot + 1, manifest, bytes: 0, mirrored, assembler };
     replay.read_on(journal).await?;
     let reaches_snapshot = slot + 1 < replay.slot || !journal.read(slot, 1).await?.is_empty();
     if !reaches_snapshot {
@@ -188,11 +196,17 @@ async fn replay(journal: &dyn Journal, snapshots: &dyn ObjectStore, manifests: &
 /// Holds a journal against the store: refuses another cluster's, one that lost its marker, and one that knows more than the journal.
 /// Fails with [`StartError::Store`] where the store does not say.
 pub(crate) async fn compare(store: &dyn ObjectStore, journal: &JournalEnd, random: &Random) -> Result<(), StartError> {
-    let manifests = newest_first(store, MANIFESTS).await?;
-    compare_with(store, journal, &manifests, random).await
+    let (manifests, topics) = (newest_first(store, MANIFESTS).await?, newest_first(store, TOPICS).await?);
+    compare_with(store, journal, &manifests, &topics, random).await
 }
 
-async fn compare_with(store: &dyn ObjectStore, journal: &JournalEnd, manifests: &[String], random: &Random) -> Result<(), StartError> {
+async fn compare_with(
+    store: &dyn ObjectStore,
+    journal: &JournalEnd,
+    manifests: &[String],
+    topics: &[String],
+    random: &Random,
+) -> Result<(), StartError> {
     if journal.store_claimed {
         match read_marker(store).await? {
             Some(_) => claim(store, journal.cluster, random).await?,
@@ -200,8 +214,7 @@ async fn compare_with(store: &dyn ObjectStore, journal: &JournalEnd, manifests: 
         }
     }
     // A journal that ends below what it once wrote was rolled back, and would write it again with another meaning (rule R8).
-    let topics = newest_first(store, TOPICS).await?;
-    let stored = newest_revision(manifests).max(newest_revision(&topics));
+    let stored = newest_revision(manifests).max(newest_revision(topics));
     if journal.revision < stored { Err(StartError::RolledBack { stored }) } else { Ok(()) }
 }
 
@@ -248,6 +261,8 @@ struct Replay {
     /// The snapshot that it began with.
     manifest: Option<proto::Manifest>,
     bytes: u64,
+    /// Revisions of the steps that are to be in the store too.
+    mirrored: BTreeSet<Revision>,
     assembler: Assembler,
 }
 
@@ -283,26 +298,35 @@ impl Replay {
         if step.first.0 != self.state.revision.0 + 1 {
             return Err(unreadable(format!("its first revision is {}, after revision {}", step.first, self.state.revision)));
         }
-        for event in events {
-            self.state.apply(&event, step.now);
+        for event in &events {
+            self.state.apply(event, step.now);
+        }
+        if events.iter().any(Event::is_mirrored) {
+            self.mirrored.insert(self.state.revision);
         }
         Ok(())
     }
 
-    /// Writes to the journal that this server leads; `away` says why the store could not be compared with it.
+    /// Writes to the journal that this server leads. `topics` are the keys of the steps that are in the store; `away` says why the store
+    /// could not be compared with the journal.
     async fn take_over(
         self,
         journal: &dyn Journal,
         clock: Arc<dyn Clock>,
         random: &Random,
+        topics: &[String],
         away: Option<String>,
     ) -> Result<Loaded, StartError> {
-        let Self { state, slot, manifest, bytes, .. } = self;
+        let Self { state, slot, manifest, bytes, mut mirrored, .. } = self;
+        topics.iter().filter_map(|key| revision_of_key(key)).for_each(|revision| {
+            mirrored.remove(&revision);
+        });
         // A copy is no snapshot of the store: nothing in the store may refer to what it names.
         let manifest = manifest.filter(|_| away.is_none());
         let clock = JournalClock::new(clock, state.now);
         let found = JournalEnd::of(&state);
-        let mut loaded = Loaded { state, slot, clock, manifest, journal_bytes: bytes, found, away };
+        let snapshot_wanted = !mirrored.is_empty();
+        let mut loaded = Loaded { state, slot, clock, manifest, journal_bytes: bytes, snapshot_wanted, found, away };
         loaded.append(journal, random, &[Event::LeaderStarted]).await?;
         Ok(loaded)
     }

@@ -251,6 +251,7 @@ impl MetadataService {
             Some(directory) => Some(Copies::open(directory, journal.as_ref(), &loaded.state).await?),
             None => None,
         };
+        let (snapshot_wanted, store_is_here) = (loaded.snapshot_wanted, loaded.away.is_none());
         let comparison = match loaded.away {
             Some(why) => {
                 gate.explain(why);
@@ -266,7 +267,7 @@ impl MetadataService {
         let (handle, shutdown, tasks) = (Handle::new(messages), Shutdown::new(), Tasks::new());
         let (snapshot_time, snapshot) = watch::channel(loaded.manifest.as_ref().map(|manifest| Timestamp(manifest.now)));
         let (segment_count, segments) = watch::channel(loaded.state.segment_count());
-        let housekeeping = Housekeeping {
+        let mut housekeeping = Housekeeping {
             handle: handle.clone(),
             journal: journal.clone(),
             store: gate.clone(),
@@ -297,7 +298,7 @@ impl MetadataService {
             changes: ImageChanges::default(),
             heard: HashMap::new(),
             journal_bytes: loaded.journal_bytes,
-            mirror_failed: watch::Sender::new(false),
+            snapshot_wanted: watch::Sender::new(snapshot_wanted),
         };
         let (stopping, stopped) = watch::channel(None);
         if let Some(comparison) = comparison {
@@ -314,6 +315,14 @@ impl MetadataService {
             end(&stopping, &stop, ended.map_err(|reason| reason.0));
         });
         tasks.spawn("metadata-sessions", watch_sessions(handle.clone(), options.tick, shutdown.clone()));
+        if snapshot_wanted && store_is_here {
+            // Before anybody is served: until then a rebuild would miss what only the journal has.
+            match housekeeping.take_snapshot().await {
+                Ok(Ok(())) => {}
+                Ok(Err(err)) => tracing::warn!("what only the metadata journal holds is not in the store yet, tried again: {err}"),
+                Err(err) => return Err(StartError::Takeover { detail: err.to_string() }),
+            }
+        }
         tasks.spawn("metadata-housekeeping", housekeeping.run(shutdown.clone()));
         let client = in_process(&handle, &feed, &random, options.deadline);
         Ok(Self { handle, feed, random, cluster, gate, deadline: options.deadline, shutdown, tasks, stopped, snapshot, segments, client })

@@ -142,3 +142,46 @@ async fn t29_an_entry_that_is_damaged_unknown_or_repeated_stops_the_start() {
     let unknown = why(encode_entry(&unknown)).await;
     assert!(unknown.contains("event kind 99 version 1 is not known"), "{unknown}");
 }
+
+/// Names of the topics in each snapshot of the store.
+async fn topics_in_snapshots(machine: &Machine) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for manifest in machine.keys(MANIFESTS).await {
+        let (state, _) = crate::snapshot::load(machine.store.as_ref(), &manifest).await.unwrap();
+        found.push(state.topics.values().map(|topic| topic.name.clone()).collect());
+    }
+    found
+}
+
+#[tokio::test(start_paused = true)]
+async fn r15_what_only_the_journal_holds_is_in_a_snapshot_before_anybody_is_served() {
+    let mut machine = Machine::new();
+    machine.options.garbage_snapshot_interval = MINUTE;
+    let service = machine.start().await.unwrap();
+    Broker::register(&service).await.create("orders").await;
+    service.stop().await;
+    machine.start().await.unwrap().stop().await;
+    assert_eq!(topics_in_snapshots(&machine).await, [[""; 0]; 0], "all of it is in the store beside the snapshots");
+
+    // As an earlier program left it, or one that was killed before it had put them there.
+    for key in machine.keys(TOPICS).await {
+        machine.store.delete(&[key]).await;
+    }
+    let before = machine.with_journal(machine.journal.copy());
+    machine.store.script(Operation::Put, [Fault::Deny]);
+    let service = before.start().await.unwrap();
+    assert_eq!(topics_in_snapshots(&machine).await, [[""; 0]; 0]);
+    pass(2 * MINUTE).await;
+    assert_eq!(topics_in_snapshots(&machine).await, [["orders"]], "a store that refuses it is asked again");
+    service.stop().await;
+    for prefix in [MANIFESTS, CHUNKS] {
+        for key in machine.keys(prefix).await {
+            machine.store.delete(&[key]).await;
+        }
+    }
+
+    machine.start().await.unwrap().stop().await;
+    assert_eq!(topics_in_snapshots(&machine).await, [["orders"]]);
+    machine.start().await.unwrap().stop().await;
+    assert_eq!(topics_in_snapshots(&machine).await.len(), 1, "nothing is new since");
+}
