@@ -23,6 +23,7 @@ pub(crate) fn run(shared: &Shared, mut mark: MarkFile) {
     let clock = &shared.options.clock;
     let mut looked = clock.monotonic();
     let mut marked = clock.monotonic();
+    let mut sees_free_space = true;
     loop {
         match next_chore(shared) {
             Chore::Make(number) => match shared.engine.create_generation(number, &shared.settings) {
@@ -45,7 +46,12 @@ pub(crate) fn run(shared: &Shared, mut mark: MarkFile) {
         let now = clock.monotonic();
         if TICK <= now.saturating_sub(looked) {
             looked = now;
-            shared.look_at_free_space();
+            let seen = shared.look_at_free_space();
+            // Once, and not five times a second.
+            if let (Err(err), true) = (&seen, sees_free_space) {
+                tracing::warn!(error = %err, dir = %shared.dir.display(), "could not read the free space of the write-ahead log's disk");
+            }
+            sees_free_space = seen.is_ok();
         }
         if MARK_INTERVAL <= now.saturating_sub(marked) {
             marked = now;

@@ -74,7 +74,8 @@ pub(crate) fn open(dir: &Path, options: Options, progress: &mut dyn FnMut(u64, u
     progress(total, total);
     let open_generation = read.active;
     let shared = share(dir, id, options, settings, lock, engine, tail, read);
-    shared.look_at_free_space();
+    // The janitor looks again soon, and tells.
+    let _ = shared.look_at_free_space();
     Ok(Recovered { shared, open_generation, mark })
 }
 

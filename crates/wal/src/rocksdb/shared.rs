@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -263,12 +264,9 @@ impl Shared {
         }
     }
 
-    pub(crate) fn look_at_free_space(&self) {
-        match (self.options.free_space)(&self.dir) {
-            Ok(free) => self.queue.lock().free = free,
-            Err(err) => {
-                tracing::warn!(error = %err, dir = %self.dir.display(), "could not read the free space of the write-ahead log's disk")
-            }
-        }
+    pub(crate) fn look_at_free_space(&self) -> io::Result<()> {
+        let free = (self.options.free_space)(&self.dir)?;
+        self.queue.lock().free = free;
+        Ok(())
     }
 }
