@@ -132,7 +132,7 @@ impl Announcement {
             }
         );
         println!();
-        let address = self.listeners.first().map(Listener::from_this_machine).filter(|address| address != DEFAULT_BOOTSTRAP);
+        let address = self.listeners.first().map(Listener::local_address).filter(|address| address != DEFAULT_BOOTSTRAP);
         let bootstrap = address.map_or_else(String::new, |address| format!(" --bootstrap {address}"));
         println!("try          siltstone topic create first --partitions 4{bootstrap}");
         println!("             ls -1 / | siltstone produce first{bootstrap}");

@@ -34,7 +34,7 @@ impl Listener {
     }
 
     /// host:port for clients on this machine.
-    pub(crate) fn from_this_machine(&self) -> String {
+    pub(crate) fn local_address(&self) -> String {
         let is_every = self.host.is_empty() || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
         let host = if is_every { "127.0.0.1" } else { &self.host };
         if host.contains(':') { format!("[{host}]:{}", self.port) } else { format!("{host}:{}", self.port) }
@@ -65,7 +65,7 @@ mod tests {
     fn clients_on_this_machine_reach_every_address_by_the_loopback() {
         let listeners =
             Listener::parse_list("PLAINTEXT://:1,PLAINTEXT://0.0.0.0:2,PLAINTEXT://[::]:3,PLAINTEXT://[::1]:4,PLAINTEXT://b:5").unwrap();
-        let addresses: Vec<_> = listeners.iter().map(Listener::from_this_machine).collect();
+        let addresses: Vec<_> = listeners.iter().map(Listener::local_address).collect();
         assert_eq!(addresses, ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "[::1]:4", "b:5"]);
     }
 }
