@@ -175,8 +175,12 @@ impl Auditor {
         }
     }
 
-    /// Looks at one of the damaged objects that it is time for.
+    /// Looks at what is suspected, one after the other, so that the round goes on in between; and at one of the damaged objects that it is
+    /// time for.
     async fn look_again(&self) {
+        if let Some(suspect) = self.register.take_suspect() {
+            self.audit(suspect.segment.object, &[suspect]).await;
+        }
         if let Some((key, references)) = self.register.take_due(Instant::now(), AGAIN_AFTER) {
             self.audit(key, &references).await;
         }
@@ -198,11 +202,14 @@ impl Auditor {
         }
     }
 
-    /// Returns when it is time for a damaged object, or at `until`.
+    /// Returns when it is time for a damaged object, when something is suspected, or at `until`.
     async fn wait_for_due(&self, until: Option<Instant>) {
         let due = self.register.next_due();
         if let Some(wake) = due.into_iter().chain(until).min() {
-            sleep_until(wake).await;
+            tokio::select! {
+                () = sleep_until(wake) => {}
+                () = self.register.wait_for_suspect() => {}
+            }
         }
     }
 

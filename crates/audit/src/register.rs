@@ -1,6 +1,6 @@
 //! What the auditor has found and counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use metadata_api::ClusterImage;
 use parking_lot::Mutex;
 use runtime::Clock;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use types::ObjectKey;
 
@@ -19,6 +20,8 @@ use crate::status::AuditStatus;
 pub(crate) const MAX_DAMAGED: usize = 1000;
 /// Damaged segments that are kept, and looked at again, of each: they stand for the rest of the object.
 const MAX_OF_OBJECT: usize = 32;
+/// Suspected segments that wait to be looked at. What is not kept is met again, or found by a round.
+const MAX_SUSPECTS: usize = 64;
 
 /// A damaged object.
 struct Damaged {
@@ -34,20 +37,30 @@ pub(crate) struct Register {
     bytes: AtomicU64,
     rounds: AtomicU64,
     state: Mutex<State>,
+    /// Something is suspected.
+    suspected: Notify,
 }
 
 struct State {
     /// By the monotonic clock; the auditor's start before the first round is done.
     last_round: Duration,
     damaged: BTreeMap<ObjectKey, Damaged>,
+    /// Of each object one segment.
+    suspects: VecDeque<Reference>,
     failing: Option<String>,
+}
+
+impl State {
+    fn can_look_at_suspect(&self) -> bool {
+        !self.suspects.is_empty() && self.damaged.len() < MAX_DAMAGED
+    }
 }
 
 impl Register {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        let state = State { last_round: clock.monotonic(), damaged: BTreeMap::new(), failing: None };
+        let state = State { last_round: clock.monotonic(), damaged: BTreeMap::new(), suspects: VecDeque::new(), failing: None };
         let zero = || AtomicU64::new(0);
-        Self { clock, segments: zero(), bytes: zero(), rounds: zero(), state: Mutex::new(state) }
+        Self { clock, segments: zero(), bytes: zero(), rounds: zero(), state: Mutex::new(state), suspected: Notify::new() }
     }
 
     pub(crate) fn status(&self) -> AuditStatus {
@@ -122,6 +135,40 @@ impl Register {
     /// Number of damaged objects.
     pub(crate) fn damaged(&self) -> usize {
         self.state.lock().damaged.len()
+    }
+
+    /// A segment is to be looked at before the round goes on, unless its object is suspected already or known to be damaged.
+    pub(crate) fn suspect(&self, reference: Reference) {
+        let mut state = self.state.lock();
+        let key = reference.segment.object;
+        let is_known = state.damaged.contains_key(&key) || state.suspects.iter().any(|suspect| suspect.segment.object == key);
+        if is_known || MAX_SUSPECTS <= state.suspects.len() {
+            return;
+        }
+        state.suspects.push_back(reference);
+        self.suspected.notify_one();
+    }
+
+    /// Returns once there is a suspect, and room for what comes of it.
+    pub(crate) async fn wait_for_suspect(&self) {
+        while !self.state.lock().can_look_at_suspect() {
+            self.suspected.notified().await;
+        }
+    }
+
+    /// The suspect that waits the longest, if there is room for what comes of it.
+    pub(crate) fn take_suspect(&self) -> Option<Reference> {
+        let mut state = self.state.lock();
+        if !state.can_look_at_suspect() {
+            return None;
+        }
+        // What a round has found damaged meanwhile it has looked at as a whole.
+        loop {
+            let suspect = state.suspects.pop_front()?;
+            if !state.damaged.contains_key(&suspect.segment.object) {
+                return Some(suspect);
+            }
+        }
     }
 
     /// When the next of them is to be looked at.

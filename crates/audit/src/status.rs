@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::problem::ProblemKind;
+use crate::problem::{ProblemKind, Reference};
 use crate::register::Register;
 
 /// What was read since the start, and what is damaged as far as is known now.
@@ -26,13 +26,20 @@ pub struct AuditStatus {
     pub failing: Option<String>,
 }
 
-/// Shows what an auditor does. Clones are one and the same.
+/// Shows what an auditor does, and tells it where to look. Clones are one and the same.
 #[derive(Clone)]
 pub struct AuditHandle(Arc<Register>);
 
 impl AuditHandle {
     pub(crate) fn new(register: Arc<Register>) -> Self {
         Self(register)
+    }
+
+    /// Has the auditor look at a segment next, whichever broker's share its object is, because somebody could not read it. Reported is what
+    /// the auditor then finds itself. Returns at once; a segment that is told again before that counts once, and of more than 64 objects
+    /// the rest is left to be told again.
+    pub fn suspect(&self, reference: Reference) {
+        self.0.suspect(reference);
     }
 
     /// As of now.

@@ -27,6 +27,7 @@ mod reader;
 mod in_order;
 mod segments;
 
+mod damage;
 mod delete_records;
 mod location;
 mod timestamps;
@@ -36,6 +37,7 @@ mod error;
 #[cfg(test)]
 mod tests;
 
+pub use damage::{DamageObserver, NoDamageObserver};
 pub use delete_records::Flusher;
 pub use durability::{DurabilityLevels, PendingDurability};
 pub use epochs::EpochEnd;

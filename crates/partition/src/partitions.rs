@@ -17,7 +17,7 @@ use wal::{Entry, EntryKind, WriteAheadLog};
 use crate::completion::PendingAppends;
 use crate::segments::Segments;
 use crate::shared::{IndexedBatches, Limits, Shared};
-use crate::{AppendError, CloseReason, NotLed, Partition, RecoverError};
+use crate::{AppendError, CloseReason, DamageObserver, NotLed, Partition, RecoverError};
 
 /// Topic configs that a partition itself acts on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +44,8 @@ pub struct Deps {
     pub metadata: Arc<dyn MetadataClient>,
     /// Reads ranges of segment objects.
     pub ranges: RangeReader,
+    /// Told of what readers cannot read; [`crate::NoDamageObserver`] where nobody looks into it.
+    pub damage: Arc<dyn DamageObserver>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// This broker.
@@ -108,12 +110,13 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(600);
 impl Partitions {
     /// No partition yet, recovering.
     pub fn new(deps: Deps) -> Arc<Self> {
-        let Deps { wal, metadata, ranges, clock, broker, epoch, limits } = deps;
+        let Deps { wal, metadata, ranges, damage, clock, broker, epoch, limits } = deps;
         let segments = Segments::new(Arc::clone(&metadata), ranges, &limits);
         let shared = Shared {
             wal,
             metadata,
             segments,
+            damage,
             clock,
             limits,
             broker,

@@ -306,6 +306,9 @@ impl Partition {
     /// list says by what. Only one that a fresh list names twice is lost.
     fn segment_failed(&self, answer: &mut Answer, segment: &SegmentRef, error: ReadError, list_was_kept: bool) -> Result<bool, ReadError> {
         let gone = matches!(error, ReadError::Store { source: StoreError::NotFound { .. }, .. });
+        if matches!(error, ReadError::Damaged { .. }) {
+            self.shared.damage.met(self.id, segment);
+        }
         if gone {
             self.shared.segments.forget_page(self.id);
         }
@@ -313,7 +316,13 @@ impl Partition {
             return Ok(false);
         }
         let place = Some((segment.object, segment.position));
-        if gone && (list_was_kept || std::mem::replace(&mut answer.missing, place) != place) { Ok(true) } else { Err(error) }
+        if gone {
+            if list_was_kept || std::mem::replace(&mut answer.missing, place) != place {
+                return Ok(true);
+            }
+            self.shared.damage.met(self.id, segment);
+        }
+        Err(error)
     }
 }
 

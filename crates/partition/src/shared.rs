@@ -9,9 +9,9 @@ use runtime::Clock;
 use types::{BrokerEpoch, BrokerId};
 use wal::WriteAheadLog;
 
-use crate::AppendError;
 use crate::completion::PendingAppends;
 use crate::segments::Segments;
+use crate::{AppendError, DamageObserver};
 
 /// Bounds of what partitions remember. Not topic configs: they protect the broker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) wal: Arc<dyn WriteAheadLog>,
     pub(crate) metadata: Arc<dyn MetadataClient>,
     pub(crate) segments: Segments,
+    pub(crate) damage: Arc<dyn DamageObserver>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) broker: BrokerId,

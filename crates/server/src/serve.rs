@@ -12,19 +12,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use audit::{AuditDeps, AuditHandle, Auditor};
+use audit::{AuditDeps, AuditHandle, Auditor, Reference};
 use broker::{BoundListener, Broker, BrokerHandle, BrokerOptions, Flusher, TopicDefaults};
 use metadata_api::{ClusterImage, Endpoint, HeartbeatRequest, MetadataClient, MetadataError, Registration};
 use offload::{
     LostDirectory, NoFailpoints, NoRewriteFailpoints, Offload, OffloadError, OffloadHandle, RewriteDeps, RewriteOptions, Rewriter,
 };
-use partition::{Limits, Partitions};
+use partition::{DamageObserver, Limits, NoDamageObserver, Partitions};
 use records::TimestampType;
 use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
 use store::{CountingStore, DiskCache, RangeReader, RangeReaderOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
-use types::{BrokerId, ClusterId, Durability, Lsn};
+use types::{BrokerId, ClusterId, Durability, Lsn, SegmentRef, TopicPartition};
 use wal::{RocksDbWal, WriteAheadLog};
 
 use crate::commands::DEFAULT_BOOTSTRAP;
@@ -196,11 +196,27 @@ impl Running {
         let disk_cache = open_disk_cache(&data_dir.folder("cache"), config.cache_disk_bytes)?;
         let range_options = RangeReaderOptions { cache_bytes: config.memory.read_cache, ..RangeReaderOptions::default() };
         let ranges = RangeReader::with_disk(Arc::clone(&store), range_options, disk_cache.clone());
+        let auditor = config.audit.map(|options| {
+            let deps = AuditDeps {
+                store: Arc::clone(&store),
+                metadata: Arc::clone(&metadata),
+                clock: Arc::clone(&clock),
+                random: Arc::clone(&random),
+                broker: config.node_id,
+                cluster: registration.cluster,
+            };
+            Auditor::new(deps, options)
+        });
+        let damage: Arc<dyn DamageObserver> = match &auditor {
+            Some(auditor) => Arc::new(DamageToAuditor(auditor.handle())),
+            None => Arc::new(NoDamageObserver),
+        };
         let log: Arc<dyn WriteAheadLog> = Arc::clone(&wal) as Arc<dyn WriteAheadLog>;
         let partitions = Partitions::new(partition::Deps {
             wal: Arc::clone(&log),
             metadata: Arc::clone(&metadata),
             ranges: ranges.clone(),
+            damage,
             clock: Arc::clone(&clock),
             broker: config.node_id,
             epoch: registration.epoch,
@@ -234,17 +250,6 @@ impl Running {
             },
         );
         let handle = offload.handle();
-        let auditor = config.audit.map(|options| {
-            let deps = AuditDeps {
-                store: Arc::clone(&store),
-                metadata: Arc::clone(&metadata),
-                clock: Arc::clone(&clock),
-                random: Arc::clone(&random),
-                broker: config.node_id,
-                cluster: registration.cluster,
-            };
-            Auditor::new(deps, options)
-        });
         let rewriter = config.rewrite.map(|rewrite| {
             let deps = RewriteDeps {
                 store,
@@ -513,6 +518,15 @@ struct FlushOffload(OffloadHandle);
 impl Flusher for FlushOffload {
     async fn flush(&self, below: Lsn) -> Result<(), String> {
         self.0.flush(below).await.map_err(|error| error.to_string())
+    }
+}
+
+/// What a reader cannot read the auditor looks into: `partition` knows no auditor, and `audit` no reader.
+struct DamageToAuditor(AuditHandle);
+
+impl DamageObserver for DamageToAuditor {
+    fn met(&self, partition: TopicPartition, segment: &SegmentRef) {
+        self.0.suspect(Reference { partition, segment: segment.clone() });
     }
 }
 

@@ -146,6 +146,52 @@ async fn every_kind_of_damage_is_found_and_is_over_once_the_object_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_reader_could_not_read_is_looked_at_long_before_the_next_round() {
+    let mut world = World::new(1).await;
+    let mut keys = Vec::new();
+    for _ in 0..3 {
+        keys.push(world.publish(&[0], 100).await);
+    }
+    let audit = world.audit(FAST);
+    audit.rounds(1).await;
+    let [sound, turned, missing] = keys[..] else { unreachable!() };
+    let object = world.object(turned).await;
+    world.flip(turned, data_range(&segment_of(&world.references(turned).await, 0)).start + 70).await;
+    world.remove(missing).await;
+    let segments = audit.status().segments;
+    for key in [sound, turned, missing, turned, missing] {
+        audit.handle.suspect(world.references(key).await.remove(0));
+    }
+    audit.until(|status| segments + 3 <= status.segments).await;
+    assert_eq!(audit.problems(), [(ProblemKind::Missing, 1), (ProblemKind::Damage, 1)]);
+    assert!(audit.status().damage.unwrap().contains(&format!("object {turned}, orders-0 offsets 10 to 19")));
+    // A reader that goes on trying adds nothing.
+    audit.handle.suspect(world.references(turned).await.remove(0));
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!((audit.status().segments, audit.status().rounds), (segments + 3, 1));
+
+    world.put(turned, object).await;
+    tokio::time::sleep(11 * MINUTE).await;
+    assert_eq!(audit.problems(), [(ProblemKind::Missing, 1)]);
+    audit.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_of_no_more_than_64_objects_wait_and_a_round_goes_on_between_them() {
+    let mut world = World::new(1).await;
+    for _ in 0..100 {
+        world.publish(&[0], 100).await;
+    }
+    let references = world.all_references().await;
+    let audit = world.audit(FAST);
+    // Before it is its turn to do anything.
+    references.iter().cycle().take(1000).for_each(|reference| audit.handle.suspect(reference.clone()));
+    audit.rounds(1).await;
+    assert_eq!((audit.status().segments, audit.status().damage), (100 + 64, None));
+    audit.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_an_object_with_many_segments_some_are_kept_and_all_are_told() {
     let mut world = World::new(40).await;
     let key = world.publish(&Vec::from_iter(0..40), 10).await;

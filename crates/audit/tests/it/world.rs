@@ -190,13 +190,17 @@ impl World {
 
     /// Every segment that metadata has in `key`.
     pub(crate) async fn references(&self, key: ObjectKey) -> Vec<Reference> {
+        self.all_references().await.into_iter().filter(|reference| reference.segment.object == key).collect()
+    }
+
+    /// Every segment that metadata has.
+    pub(crate) async fn all_references(&self) -> Vec<Reference> {
         let image = self.metadata.image().borrow().clone();
         let mut found = Vec::new();
         for index in 0..image.topics.get(&self.topic).map_or(0, |topic| topic.partitions.len()) {
             let partition = self.partition(index as i32);
             let page = self.metadata.segments(partition, Offset::ZERO, 10_000).await.unwrap();
-            let within = page.segments.into_iter().filter(|segment| segment.object == key);
-            found.extend(within.map(|segment| Reference { partition, segment }));
+            found.extend(page.segments.into_iter().map(|segment| Reference { partition, segment }));
         }
         found
     }

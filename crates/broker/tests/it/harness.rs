@@ -12,7 +12,7 @@ use kafka_protocol_3_9::messages as old_messages;
 use kafka_protocol_3_9::protocol::{Decodable, Encodable, Request as OldRequest};
 use metadata_api::{ClusterImage, MetadataClient, PartitionVerdict};
 use parking_lot::Mutex;
-use partition::{Limits, Partitions, Published};
+use partition::{Limits, NoDamageObserver, Partitions, Published};
 use prometheus::Registry;
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -106,6 +106,7 @@ impl TestBroker {
             wal: Arc::clone(&wal) as Arc<dyn WriteAheadLog>,
             metadata: Arc::clone(&metadata) as Arc<dyn MetadataClient>,
             ranges: RangeReader::new(Arc::clone(&store) as Arc<dyn ObjectStore>, RangeReaderOptions::default()),
+            damage: Arc::new(NoDamageObserver),
             clock: clock.clone(),
             broker: types::BrokerId(1),
             epoch: BrokerEpoch(1),

@@ -236,15 +236,26 @@ pub(super) fn new_partitions_over(
     clock: &Arc<ManualClock>,
     limits: Limits,
 ) -> Arc<Partitions> {
-    Partitions::new(Deps {
+    Partitions::new(deps_over(wal, store, metadata, clock, limits))
+}
+
+pub(super) fn deps_over(
+    wal: Arc<dyn WriteAheadLog>,
+    store: &Arc<FaultyStore>,
+    metadata: &Arc<FakeMetadata>,
+    clock: &Arc<ManualClock>,
+    limits: Limits,
+) -> Deps {
+    Deps {
         wal,
         metadata: Arc::clone(metadata) as Arc<dyn MetadataClient>,
         ranges: RangeReader::new(Arc::clone(store) as Arc<dyn ObjectStore>, RangeReaderOptions::default()),
+        damage: Arc::new(NoDamageObserver),
         clock: Arc::clone(clock) as Arc<dyn runtime::Clock>,
         broker: BrokerId(1),
         epoch: BrokerEpoch(1),
         limits,
-    })
+    }
 }
 
 pub(super) fn create_time() -> LogConfig {

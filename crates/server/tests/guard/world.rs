@@ -13,7 +13,7 @@ use metadata_api::{Endpoint, RegisterBroker};
 use metadata_service::{MemoryJournal, MetadataService};
 use offload::{LostDirectory, NoFailpoints, Offload, OffloadHandle, PublishObserver};
 use parking_lot::Mutex;
-use partition::{Limits, LogConfig, Partitions};
+use partition::{Limits, LogConfig, NoDamageObserver, Partitions};
 use prometheus::Registry;
 use records::TimestampType;
 use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
@@ -135,6 +135,7 @@ impl Machine {
             wal: Arc::clone(&log),
             metadata: Arc::clone(&metadata),
             ranges: RangeReader::new(Arc::clone(&store), RangeReaderOptions::default()),
+            damage: Arc::new(NoDamageObserver),
             clock: Arc::clone(&self.clock),
             broker: BROKER,
             epoch: registration.epoch,

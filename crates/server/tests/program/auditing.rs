@@ -1,10 +1,11 @@
-//! A bit that turned in the store is found by the broker itself, told in every place where somebody looks, and forgotten once it is back.
+//! A bit that turned in the store is found by the broker itself, told in every place where somebody looks, and forgotten once it is back. One
+//! that a consumer meets first is looked at then.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::harness::{Broker, eventually, siltstone, siltstone_ok, siltstone_with_input};
+use crate::harness::{Broker, eventually, siltstone, siltstone_behind, siltstone_ok, siltstone_with_input};
 
 /// What is written is uploaded soon, and the auditor is fast.
 const SETTINGS: &[(&str, &str)] = &[("upload.max.age.ms", "100"), ("store.audit.max.bytes.per.second", "1GiB")];
@@ -87,4 +88,41 @@ async fn a_bit_that_turned_in_the_store_is_found_told_and_forgotten_once_it_is_b
     assert_eq!(ready(&broker).await, (200, "ready\n".to_owned()));
     let stderr = String::from_utf8(broker.terminate().await.stderr).unwrap();
     assert!(!stderr.contains("ERROR"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_consumer_could_not_read_is_told_before_the_next_round() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(directory.path(), SETTINGS).await;
+    for topic in ["turned", "missing"] {
+        let written = siltstone_with_input(&["produce", topic, "--bootstrap", &broker.bootstrap], "one\ntwo\n").await;
+        assert!(written.status.success());
+        eventually("an upload", async || !objects(&broker, topic).await.is_empty()).await;
+    }
+    let keys = [objects(&broker, "turned").await.remove(0), objects(&broker, "missing").await.remove(0)];
+    assert_ne!(keys[0], keys[1]);
+    broker.kill().await;
+    // What is read from here on is in the store only. The round after the first one is a day away.
+    let broker = Broker::start(directory.path(), SETTINGS).await;
+    audited(&broker).await;
+    let files = keys.each_ref().map(|key| directory.path().join("store").join(key));
+    let mut turned = std::fs::read(&files[0]).unwrap();
+    turned[16 + 70] ^= 1;
+    std::fs::remove_file(&files[0]).unwrap();
+    std::fs::write(&files[0], turned).unwrap();
+    std::fs::remove_file(&files[1]).unwrap();
+
+    for (topic, key, kind) in [("turned", &keys[0], "damage"), ("missing", &keys[1], "missing")] {
+        // It goes on asking, as clients do.
+        let _asking = siltstone_behind(&["consume", topic, "--bootstrap", &broker.bootstrap]);
+        let problems = format!("siltstone_store_audit_problems{{kind=\"{kind}\"}}");
+        eventually("the finding", async || metric(&broker, &problems).await == Some(1.0)).await;
+        eventually("the note", async || ready(&broker).await.1.contains("store: ")).await;
+        assert_eq!(metric(&broker, "siltstone_store_audit_rounds_total").await, Some(1.0), "{key}");
+    }
+    let stderr = String::from_utf8(broker.terminate().await.stderr).unwrap();
+    for key in &keys {
+        let errors: Vec<_> = stderr.lines().filter(|line| line.contains("ERROR") && line.contains(key.as_str())).collect();
+        assert!(errors.len() == 1 && errors[0].contains("recovery.md"), "{stderr}");
+    }
 }
