@@ -24,8 +24,8 @@ import org.apache.kafka.common.utils.Exit;
  * <p>As in a shell, a line that ends with {@code &} goes on beside those that follow, until the line {@code wait}.
  */
 public final class Tools {
-    /** For one command, of which some wait for 60 s, and for a broker to be one that topics may be created on: it listens earlier. */
-    private static final long LONGEST_SECONDS = 300;
+    /** For one command, and for a broker to be one that topics may be created on: it listens earlier. */
+    private static final long LONGEST_SECONDS = 90;
     /** After a command that changes something, for brokers that answer before the change is seen everywhere. */
     private static final long SETTLE_MILLIS = 200;
     private static final List<String> CHANGES =

@@ -171,7 +171,7 @@ fn a_byte_that_is_fetched_from_the_store_is_asked_for_once() {
     hold(&[
         ("GETs for each GiB fetched from the store", (gets_after - gets) as f64 / (bytes / GIB), 350.0),
         ("bytes got for each byte fetched from the store", (got_after - got) as f64 / bytes, 1.02),
-        ("bytes allocated for each byte fetched from the store", allocated / bytes, 0.32),
+        ("bytes allocated for each byte fetched from the store", allocated / bytes, 0.26),
         ("allocations for each Fetch from the store", calls / requests as f64, 65.0),
     ]);
     world.stop();

@@ -28,10 +28,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
 ];
 /// Records between two looks at the clock, and the pause after them: about 10,000 records a second.
 const BURST: u64 = 50;
-const PACE: Pace = Pace { pause: Duration::from_millis(5), delivery_timeout: PATIENCE };
-/// How long a client goes on trying while brokers come and go. Between two kills a broker is there for a second at most, which on a busy
-/// machine is little of the time.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PACE: Pace = Pace { pause: Duration::from_millis(5), delivery_timeout: Duration::from_secs(120) };
 
 /// How a producer goes about it.
 #[derive(Clone, Copy)]
@@ -108,7 +105,7 @@ pub(crate) fn variable(name: &str) -> Option<u64> {
 }
 
 pub(crate) async fn connect(bootstrap: &str) -> Client {
-    let options = ClientOptions { retry_timeout: PATIENCE, auto_create_topics: false, ..ClientOptions::default() };
+    let options = ClientOptions { retry_timeout: Duration::from_secs(60), auto_create_topics: false, ..ClientOptions::default() };
     Client::connect(bootstrap, options).await.unwrap()
 }
 
