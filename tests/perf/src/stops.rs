@@ -1,5 +1,5 @@
 //! What stops the bars that are missed, as far as it was found out, for docs/performance.md. Shares are of samples of the broker's CPU time,
-//! taken with `perf record -g` during the case.
+//! taken with `perf record -g` during the case, on a busy machine.
 
 const STOPS: &[(&str, &str)] = &[
     (
@@ -26,6 +26,7 @@ const STOPS: &[(&str, &str)] = &[
          the store's GETs reach when they have the machine to themselves. 1.2 to 1.35 bytes are fetched for each that is read \
          ([cold reads](decisions/2026-11-29-cold-reads.md)).",
     ),
+    ("p99 at 2,000/s to a raw fdatasync", "librdkafka's linger of 5 ms alone is eight times that. The next row is without it."),
     (
         "bytes written to disk per byte",
         "headers and control rows of the log are 0.5 %, which is all that `make guard` finds. The rest are memtables that spill once in a \
