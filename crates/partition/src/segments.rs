@@ -187,8 +187,7 @@ impl Segments {
     /// Batches of a segment from the one that holds the offset on.
     pub(crate) async fn read(&self, partition: TopicPartition, request: SegmentRequest<'_>) -> Result<SegmentRead, ReadError> {
         let SegmentRequest { segment, offset, room, class, .. } = request;
-        let key = segment.object.to_string();
-        let damaged = |detail: String| ReadError::Damaged { partition, detail: format!("object {key}: {detail}") };
+        let damaged = |detail: String| ReadError::Damaged { partition, detail: format!("object {}: {detail}", segment.object) };
         if segment.offset_shift != 0 || segment.leader_epoch.is_some() {
             return Err(damaged("offset shift and leader epoch override are reserved".to_owned()));
         }
@@ -223,10 +222,9 @@ impl Segments {
         let SegmentRequest { segment, offset, class, pace, .. } = *request;
         let data = segment.position..segment.position + segment.bytes;
         let (is_at_end, start) = (range.end == data.end, range.start);
-        let key = segment.object.to_string();
         let sound = |bytes| {
             let batches = sound_batches(bytes, offset, segment.base..segment.end, is_at_end);
-            batches.map_err(|detail| ReadError::Damaged { partition, detail: format!("object {key}: {detail}") })
+            batches.map_err(|detail| ReadError::Damaged { partition, detail: format!("object {}: {detail}", segment.object) })
         };
         let following = self.following(request, (range.end + pace.read_ahead).saturating_sub(data.end));
         let block_bytes = self.in_order.block_bytes(place_of(segment), pace);

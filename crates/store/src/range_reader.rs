@@ -202,12 +202,12 @@ impl RangeReader {
     /// Reads a range. A range within one block is a slice of it; a longer one is gathered, so the caller bounds its length. Fails as
     /// the store's `get_range` does, and refuses a range outside its extent.
     pub async fn read(&self, request: RangeRequest<'_>) -> Result<RangeRead, StoreError> {
-        let RangeRequest { key, extent, range, block_bytes, read_ahead, class } = request;
+        let cut = self.cut(&request);
+        let RangeRequest { key, extent, range, read_ahead, class, .. } = request;
         if range.start < extent.start || extent.end < range.end || range.end < range.start {
             let detail = format!("the range {range:?} is not within the extent {extent:?}");
             return Err(StoreError::refused(crate::Operation::GetRange, key, detail));
         }
-        let cut = Cut::new(key, &extent, block_bytes.min(self.0.block_bytes));
         let reads = cut.blocks(&range).map(async |block| {
             let part = range.start.max(block.range.start) - block.range.start..range.end.min(block.range.end) - block.range.start;
             let Fetched { bytes, from } = self.block(block, class).await?;
@@ -233,20 +233,23 @@ impl RangeReader {
     /// Fetches the blocks of a range in the background, as far as they are not there and the class has permits to spare. False when
     /// it has none. What is to be read ahead of the range itself is not looked at.
     pub fn read_ahead(&self, request: &RangeRequest<'_>) -> bool {
-        let RangeRequest { key, extent, range, block_bytes, class, .. } = request;
+        let RangeRequest { extent, range, class, .. } = request;
         let within = range.start.max(extent.start)..range.end.min(extent.end);
-        self.begin_ahead(&Cut::new(key, extent, (*block_bytes).min(self.0.block_bytes)), within, *class)
+        self.begin_ahead(&self.cut(request), within, *class)
     }
 
     /// What is kept of a request's range turned out to be damaged: the next read asks the store again.
     pub fn forget(&self, request: &RangeRequest<'_>) {
-        let cut = Cut::new(request.key, &request.extent, request.block_bytes.min(self.0.block_bytes));
-        for block in cut.blocks(&request.range) {
+        for block in self.cut(request).blocks(&request.range) {
             self.0.state.lock().cache.remove(&block);
             if let Some(disk) = &self.0.disk {
                 disk.remove(&block);
             }
         }
+    }
+
+    fn cut(&self, request: &RangeRequest<'_>) -> Cut {
+        Cut::new(request.key, &request.extent, request.block_bytes.min(self.0.block_bytes))
     }
 
     /// Bytes that are kept in memory at most.
