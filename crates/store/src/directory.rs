@@ -15,7 +15,6 @@ use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -26,6 +25,7 @@ use parking_lot::Mutex;
 use runtime::Random;
 use types::Timestamp;
 
+use crate::read_at::read_exact_at;
 use crate::{Created, ObjectMeta, ObjectStore, OpenError, Operation, StoreError, key};
 
 /// Holds staging files. No key can name it, because no part of a key begins with a dot.
@@ -350,9 +350,8 @@ fn sync(file: &File, _path: &Path) -> io::Result<()> {
 fn read_at(file: &File, operation: Operation, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
     let length = usize::try_from(range.end - range.start)
         .map_err(|_| StoreError::refused(operation, key, format!("the range {range:?} does not fit into memory")))?;
-    let mut buffer = vec![0; length];
-    match file.read_exact_at(&mut buffer, range.start) {
-        Ok(()) => Ok(buffer.into()),
+    match read_exact_at(file, range.start, length) {
+        Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
             Err(StoreError::corrupt(key, format!("became shorter than {} bytes while it was read", range.end)))
         }

@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::block_cache::{BlockId, Share};
+use crate::read_at::read_exact_at;
 
 /// What the names of cache files end with; nothing else in the folder is touched.
 const SUFFIX: &str = ".blocks";
@@ -156,10 +157,7 @@ impl DiskCache {
             (state.files.get(&place.file)?.file.clone(), place)
         };
         let length = usize::try_from(id.range.end - id.range.start).expect("it was in memory when it was written");
-        let read = tokio::task::spawn_blocking(move || {
-            let mut block = vec![0; length];
-            file.read_exact_at(&mut block, place.position).map(|()| Bytes::from(block))
-        });
+        let read = tokio::task::spawn_blocking(move || read_exact_at(&file, place.position, length));
         let damage = match read.await.expect("reading a file does not panic") {
             Ok(block) if crc32c::crc32c(&block) == place.checksum => return Some(block),
             Ok(_) => "its checksum differs".to_owned(),

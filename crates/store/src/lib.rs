@@ -21,6 +21,7 @@ mod hedging;
 mod marker;
 mod probe;
 mod range_reader;
+mod read_at;
 mod upload;
 
 #[cfg(test)]
