@@ -263,7 +263,7 @@ pub(crate) const BARS: &[Bar] = &[
     bar(
         "produce to the lesser of raw append and client",
         Term("produce-16", Siltstone, "mb_per_second"),
-        &[Term("disk-fresh", Machine, "mb_per_second"), Term("produce-16", Client, "mb_per_second")],
+        &[Term("disk-recycled", Machine, "mb_per_second"), Term("produce-16", Client, "mb_per_second")],
         AtLeast(0.8),
     ),
     bar(

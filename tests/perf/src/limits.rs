@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 
 /// Of an append: what a group of batches comes to under load.
 const APPEND_BYTES: usize = 1 << 20;
-/// A recycled file is as large as one of the write-ahead log's.
-const RECYCLED_BYTES: u64 = 128 << 20;
+/// As large as the files together that the write-ahead log writes over by turns.
+const RECYCLED_BYTES: u64 = 64 << 20;
 const SOCKET_BYTES: usize = 64 << 10;
 
 /// What becomes of the file that is appended to.

@@ -4,11 +4,9 @@
 const STOPS: &[(&str, &str)] = &[
     (
         "produce, 16 partitions, to Kafka not fsync'd",
-        "the disk takes no more of synced appends (`disk-fresh`) than Kafka writes into the page cache without waiting for it. Files that \
-         are written over take four times that (`disk-recycled`), but recycled log files \
-         [stay off](decisions/2026-11-25-recycled-wal-files-stay-off.md) until a power cut cannot leave a log that needs a person.",
+        "two cores, which broker and client use up: see the CPU seconds per GiB of both. The disk would take more (`disk-recycled`).",
     ),
-    ("the same to Kafka fsync'd", "the same disk, and two cores for broker and client, which together take about 4 CPU seconds per GiB."),
+    ("the same to Kafka fsync'd", "the same two cores."),
     (
         "produce to the lesser of raw append and client",
         "the same two cores. The log's thread copies each byte into an entry, a write batch, a memtable and a file, and waits while \

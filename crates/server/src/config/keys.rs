@@ -101,9 +101,9 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "wal.recycle",
-        default: "false",
+        default: "true",
         kind: Kind::Bool,
-        doc: "Overwrite old files of the write-ahead log instead of making new ones: faster syncs.",
+        doc: "Overwrite old files of the write-ahead log instead of making new ones: faster syncs, for four files that stay on the disk. Of no use on a file system that never writes in place (btrfs, ZFS).",
     },
     Key { name: "upload.interval.ms", default: "250", kind: Kind::Millis { min: 0 }, doc: "Age of an upload while somebody waits for it." },
     Key {

@@ -5,8 +5,10 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use super::log_file;
 
 /// The name under which an opening keeps the copy until it has ended well.
 const RECOVERY: &str = "recovery";
@@ -101,6 +103,28 @@ pub(crate) fn sync_logs(db: &Path) -> io::Result<()> {
         log.sync_data()?;
         // Only advice: where the kernel knows none, nothing is lost but that certainty.
         let _ = rustix::fs::fadvise(&log, 0, None, rustix::fs::Advice::DontNeed);
+    }
+    sync_dir(db)
+}
+
+/// Cuts off what lies behind the last intact record of each WAL file, of which there is a copy aside.
+///
+/// RocksDB notes in each WAL file how long the one before it is, and so finds out that the end of one is missing while the next is there,
+/// as a power cut before the sync that was to cover both may leave them. A recycled file is longer than what was written to it until it
+/// is closed: without the cut it would be taken for damaged, or its missing end for what it held before.
+pub(crate) fn cut_leftovers(db: &Path) -> io::Result<()> {
+    for (number, path) in logs(db)? {
+        let log = File::open(&path)?;
+        let written = log_file::written_len(&log, number)?;
+        if written == log.metadata()?.len() {
+            continue;
+        }
+        // A new file: the copy aside is a link to this one.
+        let unfinished = path.with_extension("unfinished");
+        let mut cut = File::create(&unfinished)?;
+        io::copy(&mut log.take(written), &mut cut)?;
+        cut.sync_all()?;
+        fs::rename(&unfinished, &path)?;
     }
     sync_dir(db)
 }

@@ -27,8 +27,11 @@ const MIN_MEMTABLE_BYTES: usize = 64 << 20;
 /// How an opening treats what it finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
-    /// Stops at the first damage, keeps what was recovered in memory and in the old WAL files.
+    /// Stops at the first damage, keeps what was recovered in memory and in the old WAL files. Nothing may lie behind the last record
+    /// of a WAL file.
     Normal,
+    /// Shows what is there, of a log that another process may be writing.
+    ReadOnly,
     /// Writes everything that can be read into SST files, so that no damaged WAL file is left. `skip` goes on after damage too.
     Salvage { skip: bool },
 }
@@ -72,7 +75,7 @@ impl Engine {
     /// A view of the database as it is now, which may be open elsewhere. Writes nothing.
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, Error> {
         let settings = Settings { generation_bytes: 0, memtable_bytes: u64::MAX, recycle: false };
-        let options = database_options(&settings, Mode::Normal);
+        let options = database_options(&settings, Mode::ReadOnly);
         let names = DB::list_cf(&options, path)?;
         let families = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, Options::default()));
         Ok(Self { db: DB::open_cf_descriptors_read_only(&options, path, families, false)? })
@@ -222,9 +225,9 @@ fn database_options(settings: &Settings, mode: Mode) -> Options {
     let skip = mode == Mode::Salvage { skip: true };
     options.set_wal_recovery_mode(if skip { DBRecoveryMode::SkipAnyCorruptedRecord } else { DBRecoveryMode::PointInTime });
     options.set_recycle_log_file_num(if settings.recycle { RECYCLED_FILES } else { 0 });
-    // A recycled file may be longer than what was written to it, which RocksDB would take for damage.
-    ffi::track_and_verify_wals(&mut options, mode == Mode::Normal && !settings.recycle);
-    ffi::avoid_flush_during_recovery(&mut options, mode == Mode::Normal);
+    // Compares lengths, and a recycled file is longer than what was written to it until it is closed, or cut before an opening.
+    ffi::track_and_verify_wals(&mut options, mode == Mode::Normal);
+    ffi::avoid_flush_during_recovery(&mut options, matches!(mode, Mode::Normal | Mode::ReadOnly));
     let memtables = usize::try_from(settings.memtable_bytes).unwrap_or(usize::MAX);
     if memtables < usize::MAX {
         options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(memtables, false));

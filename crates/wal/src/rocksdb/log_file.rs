@@ -1,4 +1,4 @@
-//! Reads RocksDB's WAL files past the point where RocksDB stopped.
+//! Reads RocksDB's WAL files past the point where RocksDB stopped, and tells how far one was written.
 //!
 //! Point-in-time recovery takes the first damaged byte of the newest file for its end: nothing in the file tells damage in its middle
 //! from a torn tail. Our entries do: each says what was synced when it was written, so an intact one beyond the cut proves whether
@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use types::Lsn;
@@ -56,6 +57,28 @@ pub(crate) fn intact_entries(path: &Path, number: u64) -> io::Result<Evidence> {
             return Ok(evidence);
         }
     }
+}
+
+/// Where the last intact record of the file numbered `number` ends. What lies behind it is of no use: what a recycled file held before, or
+/// what a power cut left of a write.
+pub(crate) fn written_len(file: &File, number: u64) -> io::Result<u64> {
+    let len = file.metadata()?.len();
+    let mut block = [0; BLOCK_LEN];
+    let mut end = len;
+    while 0 < end {
+        let start = (end - 1) / BLOCK_LEN as u64 * BLOCK_LEN as u64;
+        let block = &mut block[..(end - start) as usize];
+        file.read_exact_at(block, start)?;
+        let mut rest = &*block;
+        while let Some((_, after)) = split_record(rest, number) {
+            rest = after;
+        }
+        if rest.len() < block.len() {
+            return Ok(end - rest.len() as u64);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 /// The first bytes of the write batch being read, gathered over its fragments.
@@ -242,6 +265,41 @@ mod tests {
         let new = log(9, &[put(3, 100, 3)]);
         recycled[..new.len()].copy_from_slice(&new);
         assert_eq!(evidence(&recycled, 9), Evidence { synced: Lsn(3), lowest: Some(Lsn(3)), highest: Some(Lsn(3)) });
+    }
+
+    fn written(log: &[u8], number: u64) -> usize {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(&path, log).unwrap();
+        written_len(&File::open(path).unwrap(), number).unwrap() as usize
+    }
+
+    #[test]
+    fn a_file_was_written_up_to_its_last_intact_record() {
+        for len in [100, BLOCK_LEN - 300, BLOCK_LEN - 90, BLOCK_LEN, 200_000] {
+            let new = log(9, &[put(1, 10, 1), put(2, len, 2)]);
+            assert_eq!(written(&new, 9), new.len());
+            let mut recycled = log(8, &[put(1, 150_000, 1), put(2, 150_000, 2)]);
+            recycled[..new.len()].copy_from_slice(&new);
+            assert_eq!(written(&recycled, 9), new.len(), "{len} bytes over a longer file");
+            let followed_by_zeroes = [new.as_slice(), &[0; 3 * BLOCK_LEN]].concat();
+            assert_eq!(written(&followed_by_zeroes, 9), new.len());
+            let torn = written(&new[..new.len() - 1], 9);
+            assert!(torn < new.len() && new.len() - torn <= BLOCK_LEN, "the last record of {len} bytes is cut off");
+        }
+    }
+
+    #[test]
+    fn damage_before_intact_records_stays_in_the_file() {
+        let mut log = log(9, &[put(1, 40_000, 1), put(2, 40_000, 2), put(3, 100, 3)]);
+        log[20] ^= 1;
+        assert_eq!(written(&log, 9), log.len());
+    }
+
+    #[test]
+    fn nothing_was_written_to_a_file_of_zeroes_or_of_another_number() {
+        assert_eq!(written(&log(8, &[put(1, 150_000, 1)]), 9), 0);
+        assert_eq!((written(&[0; 100_000], 9), written(&[], 9)), (0, 0));
     }
 
     #[test]

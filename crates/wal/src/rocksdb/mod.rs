@@ -67,8 +67,8 @@ pub struct Options {
     pub tail: TailLimits,
     /// Memory for RocksDB's memtables. A backlog above it goes to SST files, written a second time.
     pub memtable_bytes: u64,
-    /// Overwrite old WAL files instead of making new ones: faster, because a sync then changes no file size. After some power cuts
-    /// such a log has to be opened by hand, so this is off; `docs/decisions` has the reasons.
+    /// Overwrite old WAL files instead of making new ones: faster, because a sync then changes no file size. A few files of the size of
+    /// a generation stay on the disk for it.
     pub recycle: bool,
     /// Free bytes on the disk below which appends are [`WalError::DiskFull`]: what uploading, publishing and RocksDB itself need to
     /// make room again.
@@ -92,7 +92,7 @@ impl Options {
             max_bytes: 10 << 30,
             tail: TailLimits { keep_bytes: 64 << 20, max_bytes: 192 << 20 },
             memtable_bytes: 512 << 20,
-            recycle: false,
+            recycle: true,
             reserve_bytes: 1 << 30,
             free_space: Arc::new(free_space),
             clock,

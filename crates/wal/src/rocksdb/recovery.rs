@@ -92,6 +92,7 @@ fn replay(
     let engine_failed = |err| engine_error(dir, &err);
     aside::sync_logs(&db).map_err(failed)?;
     manifest::cut_torn_end(&db).map_err(failed)?;
+    aside::cut_leftovers(&db).map_err(failed)?;
     let engine = Engine::open(&db, settings, Mode::Normal).map_err(engine_failed)?;
     let read = read_log(&engine, &mut |lsn, entry| tail.push(lsn, entry), done);
     let mut read = read.map_err(|detail| WalError::Damaged { detail })?;

@@ -218,7 +218,7 @@ fn fail(settings: &Settings, scenario: &Scenario, closed: bool, output: &Output)
 #[test]
 fn r11_an_entry_beyond_the_damage_tells_of_it() {
     let (dir, copy) = (scratch(), scratch());
-    let settings = Settings { seed: 1, recycle: false, object_only: false };
+    let settings = Settings { seed: 1, recycle: true, object_only: false };
     let mut options = settings.options().0;
     options.generation_bytes = 1 << 20;
     let wal = workload::open(dir.path(), &options).unwrap();

@@ -58,7 +58,7 @@ fn a_failure_takes_nothing_acknowledged(failing: Failing, errno: u64) {
     let histories = number("CUTS", 80).div_ceil(CUTS_PER_HISTORY);
     let first = number("SEED", 1);
     for seed in first..first + histories {
-        let settings = Settings { seed, recycle: false, object_only: false };
+        let settings = Settings { seed, recycle: true, object_only: false };
         let random = Random::seeded(seed);
         let healthy = Scenario::new(settings);
         healthy.run(None, None);

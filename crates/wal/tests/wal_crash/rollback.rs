@@ -13,7 +13,7 @@ use crate::disk::{Disk, Image};
 use crate::expected::entry;
 use crate::workload::{self, Settings};
 
-pub(crate) const SETTINGS: Settings = Settings { seed: 7, recycle: false, object_only: false };
+pub(crate) const SETTINGS: Settings = Settings { seed: 7, recycle: true, object_only: false };
 
 /// Opens the log, begins an epoch, appends ten entries and closes. Returns the end of what is synced, which metadata would have seen.
 pub(crate) fn write_more(dir: &Path, epoch: u64) -> Lsn {
