@@ -13,7 +13,7 @@ use partition::Partitions;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
-use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use runtime::Clock;
 use store::{DiskCache, LATENCY_BOUNDS, Operation, Outcome, RangeReader, ReadClass, StoreCounters};
 use types::Timestamp;
@@ -87,7 +87,7 @@ struct PartsCollector {
     stopped_partitions: IntGauge,
     partitions: IntGauge,
     topics: IntGauge,
-    snapshot_age: GaugeVec,
+    snapshot_age: Gauge,
     segments: IntGauge,
     store_requests: IntCounterVec,
     store_bytes: IntCounterVec,
@@ -129,9 +129,9 @@ impl PartsCollector {
                 )?,
                 partitions: gauge("siltstone_partitions", "Partitions that this broker leads")?,
                 topics: gauge("siltstone_topics", "Topics")?,
-                snapshot_age: GaugeVec::new(
-                    options("siltstone_metadata_snapshot_age_seconds", "Age of the newest snapshot of the metadata in the store"),
-                    &[],
+                snapshot_age: Gauge::new(
+                    "siltstone_metadata_snapshot_age_seconds",
+                    "Age of the oldest change of the metadata that no snapshot in the store holds; 0 if they hold all",
                 )?,
                 segments: gauge(
                     "siltstone_metadata_segments",
@@ -225,11 +225,9 @@ impl PartsCollector {
         self.published.with_label_values(&["objects"]).set(signed(status.published_ranges));
         self.published.with_label_values(&["bytes"]).set(signed(status.published_bytes));
         self.stopped_partitions.set(signed(status.stopped_partitions as u64));
-        // Not shown before the first.
-        if let Some(taken) = parts.metadata_service.newest_snapshot() {
-            let age = Timestamp(parts.clock.wall_ms()).millis_since(taken);
-            self.snapshot_age.with_label_values(&[] as &[&str]).set(age as f64 / 1000.0);
-        }
+        let now = Timestamp(parts.clock.wall_ms());
+        let unsaved_since = parts.metadata_service.unsaved_since();
+        self.snapshot_age.set(unsaved_since.map_or(0.0, |since| now.millis_since(since) as f64 / 1000.0));
         self.segments.set(signed(parts.metadata_service.segments()));
         self.read_store(parts);
         if let Some(rewrites) = &parts.rewrites {

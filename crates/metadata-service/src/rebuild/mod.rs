@@ -20,8 +20,6 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use metadata_api::ProducerDelta;
 use store::{ClaimError, ObjectStore, StoreError};
 use types::{
@@ -106,7 +104,8 @@ pub enum RebuildError {
 /// What a rebuild found, and what it could not find.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Report {
-    /// Revision and journal time of the snapshot; `None` where there never was one.
+    /// Revision of the snapshot, and the journal's time of the last change that it holds; `None` where there never was one. What it
+    /// alone could tell and was changed later is lost. The store does not say when the last change of all was.
     pub snapshot: Option<(Revision, Timestamp)>,
     /// Mirrored steps after it.
     pub steps: u64,
@@ -126,13 +125,6 @@ pub struct Report {
     pub holes: Vec<(TopicPartition, Offset, Offset)>,
     /// Segments that were published, and fit nowhere.
     pub misfits: Vec<(TopicPartition, ObjectKey)>,
-}
-
-impl Report {
-    /// How old the snapshot is: what it alone could tell is that old.
-    pub fn snapshot_age(&self, now: Timestamp) -> Option<Duration> {
-        self.snapshot.map(|(_, taken)| Duration::from_millis(now.millis_since(taken)))
-    }
 }
 
 /// A state that is not written yet.

@@ -14,6 +14,7 @@ use types::{BrokerEpoch, BrokerId, ObjectKey, Revision, Timestamp};
 
 use super::clock::JournalClock;
 use super::feed::ImageFeed;
+use super::unsaved::Unsaved;
 use crate::journal::{Appended, Entry, Journal, MAX_ENTRY_BYTES, encode_entry};
 use crate::snapshot::TOPICS;
 use crate::state::decide::decide;
@@ -92,6 +93,7 @@ pub(crate) struct Driver {
     pub(crate) changes: ImageChanges,
     pub(crate) heard: HashMap<BrokerId, (BrokerEpoch, Duration)>,
     pub(crate) journal_bytes: u64,
+    pub(crate) unsaved: Unsaved,
     /// An event that is to be in the store by itself is only in the journal.
     pub(crate) snapshot_wanted: watch::Sender<bool>,
 }
@@ -149,7 +151,10 @@ impl Driver {
                     break;
                 }
                 Message::Status { deletable, reply } => drop(reply.send(self.status(deletable))),
-                Message::Snapshot { reply } => drop(reply.send((Box::new(self.state.clone()), self.slot - 1))),
+                Message::Snapshot { reply } => {
+                    self.unsaved.captured(self.state.revision);
+                    drop(reply.send((Box::new(self.state.clone()), self.slot - 1)));
+                }
             }
         }
         if body.is_empty() {
@@ -190,6 +195,7 @@ impl Driver {
                 let event = Event::ClockJumped { to, skipped_ms };
                 encode_event(&event, body);
                 self.state.apply(&event, now);
+                self.unsaved.note(&event, Timestamp(self.clock.wall_ms()));
             }
         }
     }
@@ -208,10 +214,12 @@ impl Driver {
             encode_event(event, body);
             self.state.apply(event, now);
             self.changes.note(event);
+            self.unsaved.note(event, Timestamp(self.clock.wall_ms()));
         }
         let answer = decision.answer.and_then(|reply| self.answer(reply));
         self.hear_session(&command, answer.is_ok());
-        if let (Command::SnapshotTaken(_), true) = (&command, wrote) {
+        if let (Command::SnapshotTaken(taken), true) = (&command, wrote) {
+            self.unsaved.saved(taken.revision);
             self.journal_bytes = 0;
             self.snapshot_wanted.send_replace(false);
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use metadata_api::MetadataError;
 use runtime::{Clock, Random, Shutdown};
 use store::{GatedStore, ObjectStore, StoreError};
-use tokio::sync::{oneshot, watch};
-use types::{BrokerEpoch, ObjectKey, Revision, Timestamp};
+use tokio::sync::oneshot;
+use types::{BrokerEpoch, ObjectKey, Revision};
 
 use super::Options;
 use super::clock::SecondOpinion;
@@ -44,8 +44,6 @@ pub(crate) struct Housekeeping {
     pub(crate) manifest: Option<proto::Manifest>,
     /// The one before, once both were taken or loaded here.
     pub(crate) older: Option<proto::Manifest>,
-    /// Told the journal's clock at each new snapshot.
-    pub(crate) snapshot_time: watch::Sender<Option<Timestamp>>,
     pub(crate) schedule: Schedule,
 }
 
@@ -233,7 +231,6 @@ impl Housekeeping {
         let older = state.snapshots.last().cloned();
         drop(state);
         self.handle.call(Command::SnapshotTaken(taken)).await?;
-        self.snapshot_time.send_replace(Some(Timestamp(manifest.now)));
         self.older = self.manifest.replace(manifest);
         self.copy_snapshot().await?;
         let Some(older) = older else { return Ok(Ok(())) };

@@ -19,6 +19,7 @@ use types::{ClusterId, Revision, Timestamp};
 use super::StartError;
 use super::append_entry;
 use super::clock::JournalClock;
+use super::unsaved::oldest_change_after;
 use crate::journal::{Assembler, Entry, FIRST_SLOT, Journal, encode_entry};
 use crate::proto;
 use crate::snapshot::{self, MANIFESTS, TOPICS, newest_first, revision_of_key};
@@ -38,6 +39,8 @@ pub(crate) struct Loaded {
     /// The store's snapshot that was loaded.
     pub(crate) manifest: Option<proto::Manifest>,
     pub(crate) journal_bytes: u64,
+    /// When the oldest change was that the store's newest snapshot lacks, by the journal's clock.
+    pub(crate) unsaved_since: Option<Timestamp>,
     /// The journal holds what a rebuild would miss: a snapshot is wanted.
     pub(crate) snapshot_wanted: bool,
     /// How the journal was found.
@@ -92,9 +95,20 @@ async fn create(journal: &dyn Journal, store: &dyn ObjectStore, clock: Arc<dyn C
     }
     let cluster = ClusterId::from_bytes(random.uuid_bytes());
     let state = State::default();
-    let clock = JournalClock::new(clock, Timestamp(0));
+    let mut clock = JournalClock::new(clock, Timestamp(0));
+    let now = clock.now();
     let found = JournalEnd { cluster, store_claimed: false, revision: state.revision };
-    let mut loaded = Loaded { state, slot: FIRST_SLOT, clock, manifest: None, journal_bytes: 0, snapshot_wanted: false, found, away: None };
+    let mut loaded = Loaded {
+        state,
+        slot: FIRST_SLOT,
+        clock,
+        manifest: None,
+        journal_bytes: 0,
+        unsaved_since: Some(now),
+        snapshot_wanted: false,
+        found,
+        away: None,
+    };
     loaded.append(journal, random, &[Event::ClusterCreated { cluster }, Event::LeaderStarted]).await?;
     Ok(loaded)
 }
@@ -321,12 +335,15 @@ impl Replay {
         topics.iter().filter_map(|key| revision_of_key(key)).for_each(|revision| {
             mirrored.remove(&revision);
         });
+        // What the store's newest is, where it cannot be read, the journal has said.
+        let saved = if away.is_none() { manifest.as_ref().map(|held| held.slot) } else { state.snapshots.last().map(|held| held.slot) };
+        let unsaved_since = oldest_change_after(journal, saved.unwrap_or(FIRST_SLOT - 1)).await?;
         // A copy is no snapshot of the store: nothing in the store may refer to what it names.
         let manifest = manifest.filter(|_| away.is_none());
         let clock = JournalClock::new(clock, state.now);
         let found = JournalEnd::of(&state);
         let snapshot_wanted = !mirrored.is_empty();
-        let mut loaded = Loaded { state, slot, clock, manifest, journal_bytes: bytes, snapshot_wanted, found, away };
+        let mut loaded = Loaded { state, slot, clock, manifest, journal_bytes: bytes, unsaved_since, snapshot_wanted, found, away };
         loaded.append(journal, random, &[Event::LeaderStarted]).await?;
         Ok(loaded)
     }

@@ -8,6 +8,7 @@ mod feed;
 mod handler;
 mod housekeeping;
 mod load;
+mod unsaved;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use driver::{Driver, QUEUE};
 use feed::ImageFeed;
 use handler::{Handle, Handler};
 use housekeeping::{Housekeeping, Schedule, watch_sessions};
+use unsaved::Unsaved;
 
 /// How the service behaves. The defaults are those of a broker's configuration.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -195,7 +197,7 @@ pub struct MetadataService {
     shutdown: Shutdown,
     tasks: Tasks,
     stopped: watch::Receiver<Option<String>>,
-    snapshot: watch::Receiver<Option<Timestamp>>,
+    unsaved_since: watch::Receiver<Option<Timestamp>>,
     segments: watch::Receiver<u64>,
     client: Arc<dyn MetadataClient>,
 }
@@ -265,7 +267,8 @@ impl MetadataService {
         let feed = Arc::new(ImageFeed::new(loaded.state.image()));
         let (messages, queue) = mpsc::channel(QUEUE);
         let (handle, shutdown, tasks) = (Handle::new(messages), Shutdown::new(), Tasks::new());
-        let (snapshot_time, snapshot) = watch::channel(loaded.manifest.as_ref().map(|manifest| Timestamp(manifest.now)));
+        let unsaved = Unsaved::new(loaded.unsaved_since);
+        let unsaved_since = unsaved.watch();
         let (segment_count, segments) = watch::channel(loaded.state.segment_count());
         let mut housekeeping = Housekeeping {
             handle: handle.clone(),
@@ -278,7 +281,6 @@ impl MetadataService {
             options,
             manifest: loaded.manifest,
             older: None,
-            snapshot_time,
             schedule: Schedule::starting_at(clock.monotonic()),
         };
         let driver = Driver {
@@ -298,6 +300,7 @@ impl MetadataService {
             changes: ImageChanges::default(),
             heard: HashMap::new(),
             journal_bytes: loaded.journal_bytes,
+            unsaved,
             snapshot_wanted: watch::Sender::new(snapshot_wanted),
         };
         let (stopping, stopped) = watch::channel(None);
@@ -325,7 +328,8 @@ impl MetadataService {
         }
         tasks.spawn("metadata-housekeeping", housekeeping.run(shutdown.clone()));
         let client = in_process(&handle, &feed, &random, options.deadline);
-        Ok(Self { handle, feed, random, cluster, gate, deadline: options.deadline, shutdown, tasks, stopped, snapshot, segments, client })
+        let deadline = options.deadline;
+        Ok(Self { handle, feed, random, cluster, gate, deadline, shutdown, tasks, stopped, unsaved_since, segments, client })
     }
 
     /// The store, for whatever belongs to the cluster. Until the store has been held against the journal every call is `Unavailable`.
@@ -355,10 +359,10 @@ impl MetadataService {
         self.deadline
     }
 
-    /// The journal's clock at the newest snapshot in the store; `None` before the first. A rebuild from the store knows only from it
-    /// what no object says, such as the offsets that groups committed.
-    pub fn newest_snapshot(&self) -> Option<Timestamp> {
-        *self.snapshot.borrow()
+    /// When the oldest change was that no snapshot in the store holds; `None` if they hold all. A rebuild from the store may lack what
+    /// was changed since and no object says, such as the offsets that groups committed.
+    pub fn unsaved_since(&self) -> Option<Timestamp> {
+        *self.unsaved_since.borrow()
     }
 
     /// Segment entries held for all partitions; [`Options::max_segments`] bounds them.

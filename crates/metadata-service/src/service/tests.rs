@@ -19,7 +19,7 @@ use metadata_api::{
     CreateTopic, MetadataClient, MetadataError, PartitionPublish, PublishAnswer, PublishRequest, PublishedObject, RegisterBroker,
     Registration, Run,
 };
-use runtime::{ManualClock, Random};
+use runtime::{Clock, ManualClock, Random};
 use store::faults::FaultyStore;
 use store::{MARKER_KEY, MemoryStore, ObjectStore};
 use tokio::sync::oneshot;

@@ -117,6 +117,9 @@ async fn r15_lost_metadata_is_rebuilt_from_the_store_and_everybody_goes_on() {
     assert!(!data.join("metadata").exists(), "a dry run writes nothing");
     let told = rebuild(&data, &store, &[]).await;
     assert!(told.contains("metadata     6 topics, 14 partitions") && told.contains("siltstone serve"), "{told}");
+    // How long the broker was gone says nothing of what is lost: a time does.
+    let (_, until) = told.lines().next().unwrap().rsplit_once(", with every change until ").unwrap();
+    assert!(told.contains(&format!("lost         offsets that groups committed after {until}, and")), "{told}");
 
     let broker = Broker::start_on(ports, &data, SETTINGS).await;
     for (topic, before) in topics.into_iter().zip(&before) {

@@ -44,7 +44,7 @@ async fn start_with(machine: &Machine, opinion: Arc<dyn SecondOpinion>) -> Metad
 }
 
 fn wall_ms(machine: &Machine) -> i64 {
-    runtime::Clock::wall_ms(machine.clock.as_ref())
+    machine.clock.wall_ms()
 }
 
 fn jump(machine: &Machine, time: Duration) {

@@ -285,19 +285,102 @@ async fn a_snapshot_is_due_by_journal_bytes_too_and_never_without_news() {
 async fn restarts_do_not_put_a_snapshot_off_that_is_due() {
     let machine = machine();
     let service = machine.start().await.unwrap();
-    assert_eq!(service.newest_snapshot(), None);
+    let newest = async || machine.keys(MANIFESTS).await.pop();
+    assert_eq!(newest().await, None);
     Broker::register(&service).await.create("orders").await;
     pass(MINUTE + Duration::from_secs(5)).await;
-    let first = service.newest_snapshot();
+    let first = newest().await;
     assert!(first.is_some());
     drop(service);
     for _ in 0..4 {
         let service = machine.start().await.unwrap();
-        assert!(service.newest_snapshot().is_some(), "it is known from the start");
         Broker::register(&service).await;
         pass(MINUTE / 3).await;
     }
-    assert!(first < machine.start().await.unwrap().newest_snapshot());
+    assert!(first < newest().await);
+}
+
+/// How long ago the oldest change was that no snapshot in the store holds.
+fn unsaved_for(machine: &Machine, service: &MetadataService) -> Option<Duration> {
+    service.unsaved_since().map(|since| Duration::from_millis(Timestamp(machine.clock.wall_ms()).millis_since(since)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_unsaved_until_a_snapshot_holds_it_and_what_does_not_change_never_is() {
+    let machine = machine();
+    let service = machine.start().await.unwrap();
+    let broker = Broker::register(&service).await;
+    pass(MINUTE / 2).await;
+    broker.create("orders").await;
+    assert_eq!(unsaved_for(&machine, &service), Some(MINUTE / 2), "since the start, the oldest change");
+    pass(MINUTE).await;
+    assert_eq!(unsaved_for(&machine, &service), None);
+    pass(MINUTE * 100).await;
+    assert_eq!(unsaved_for(&machine, &service), None, "nothing is older than the snapshot that holds it");
+
+    // What comes while a snapshot is written is not in it. The topic's own step is put first.
+    machine.store.script(Operation::Put, [Fault::Delay(MINUTE / 3); 2]);
+    broker.create("payments").await;
+    pass(MINUTE / 6).await;
+    broker.create("refunds").await;
+    pass(MINUTE / 3).await;
+    assert_eq!(machine.keys(MANIFESTS).await.len(), 2);
+    assert_eq!(unsaved_for(&machine, &service), Some(MINUTE / 3));
+    pass(MINUTE).await;
+    assert_eq!(unsaved_for(&machine, &service), None);
+
+    // The store refuses what is written meanwhile.
+    machine.store.set_outage(true);
+    broker.create("claims").await;
+    pass(MINUTE * 5).await;
+    assert_eq!(unsaved_for(&machine, &service), Some(MINUTE * 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_knows_the_oldest_unsaved_change_and_does_not_count_the_time_when_nothing_changed() {
+    for away in [false, true] {
+        let mut machine = machine();
+        machine.copies = Some(Arc::new(FaultyStore::new(Arc::new(MemoryStore::new(machine.clock.clone())))));
+        let restarted = async |machine: &Machine| {
+            machine.store.set_outage(away);
+            let service = machine.start().await.unwrap();
+            assert_eq!(service.store_away().is_some(), away);
+            service
+        };
+        Broker::register(&machine.start().await.unwrap()).await;
+        // The journal's clock goes on from the last change: it catches up slowly, or once the store agrees that it was a day.
+        for stopped in [MINUTE / 2, DAY] {
+            let service = machine.start().await.unwrap();
+            pass(MINUTE * 3).await;
+            assert_eq!(unsaved_for(&machine, &service), None);
+            drop(service);
+            pass(stopped).await;
+            // That a server takes over is no change.
+            drop(restarted(&machine).await);
+            let service = restarted(&machine).await;
+            assert_eq!(unsaved_for(&machine, &service), None, "stopped for {stopped:?}, away: {away}");
+            Broker::register(&service).await;
+            assert_eq!(unsaved_for(&machine, &service), Some(Duration::ZERO), "stopped for {stopped:?}, away: {away}");
+            machine.store.set_outage(false);
+            pass(MINUTE * 3).await;
+            assert_eq!(unsaved_for(&machine, &service), None);
+        }
+
+        // What comes while a snapshot is written is in the data directory's copy, and not in the store.
+        let service = machine.start().await.unwrap();
+        let broker = Broker::register(&service).await;
+        pass(MINUTE * 3).await;
+        machine.store.script(Operation::Put, [Fault::Delay(MINUTE / 3); 2]);
+        broker.create("orders").await;
+        pass(MINUTE / 6).await;
+        broker.create("payments").await;
+        pass(MINUTE / 4).await;
+        assert_eq!(unsaved_for(&machine, &service), Some(MINUTE / 4));
+        drop((broker, service));
+        pass(MINUTE / 4).await;
+        let service = restarted(&machine).await;
+        assert_eq!(unsaved_for(&machine, &service), Some(MINUTE / 2), "away: {away}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

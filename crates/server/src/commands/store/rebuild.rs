@@ -3,7 +3,6 @@
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -15,7 +14,7 @@ use segment::{ObjectContents, TRAILER_BYTES, Trailer};
 use serde_json::{Value, json};
 use store::ObjectStore;
 use tokio::task::JoinSet;
-use types::{ClusterId, ObjectKey, Timestamp};
+use types::{ClusterId, ObjectKey};
 
 use crate::commands::services::must_be_there;
 use crate::commands::{print_json, print_line, show_time};
@@ -77,11 +76,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         };
         rebuilt.write(&journal, store.as_ref(), &random).await?;
     }
-    let now = Timestamp(clock.wall_ms());
     if arguments.json {
-        return Ok(print_json(&as_json(&report, &unreadable, now, arguments.dry_run))?);
+        return Ok(print_json(&as_json(&report, &unreadable, arguments.dry_run))?);
     }
-    print(&report, &unreadable, now)?;
+    print(&report, &unreadable)?;
     let written = if arguments.dry_run { "nothing was written" } else { "metadata is rebuilt: start the broker with `siltstone serve`" };
     Ok(print_line(written)?)
 }
@@ -196,12 +194,12 @@ fn as_found(contents: ObjectContents) -> FoundObject {
     }
 }
 
-fn print(report: &Report, unreadable: &[Unreadable], now: Timestamp) -> Result<()> {
-    match (report.snapshot, report.snapshot_age(now)) {
-        (Some((revision, taken)), Some(age)) => {
-            print_line(format_args!("snapshot     of revision {revision}, {}, {} old", show_time(taken), show_age(age)))?;
+fn print(report: &Report, unreadable: &[Unreadable]) -> Result<()> {
+    match report.snapshot {
+        Some((revision, until)) => {
+            print_line(format_args!("snapshot     of revision {revision}, with every change until {}", show_time(until)))?;
         }
-        _ => print_line("snapshot     none was ever taken")?,
+        None => print_line("snapshot     none was ever taken")?,
     }
     print_line(format_args!(
         "after it     {} steps, {} objects, {} of which are part of a partition",
@@ -209,10 +207,11 @@ fn print(report: &Report, unreadable: &[Unreadable], now: Timestamp) -> Result<(
     ))?;
     let Report { topics, partitions, segments, .. } = report;
     print_line(format_args!("metadata     {topics} topics, {partitions} partitions, {segments} segments"))?;
-    match report.snapshot_age(now) {
-        Some(age) => print_line(format_args!(
-            "lost         offsets that groups committed in the last {}, and whatever else coordinators saved since",
-            show_age(age)
+    match report.snapshot {
+        // Not for how long: when the broker stopped, the store does not know.
+        Some((_, until)) => print_line(format_args!(
+            "lost         offsets that groups committed after {}, and whatever else coordinators saved since",
+            show_time(until)
         ))?,
         None => print_line("lost         all offsets that groups committed, and whatever else coordinators saved")?,
     }
@@ -231,23 +230,8 @@ fn print(report: &Report, unreadable: &[Unreadable], now: Timestamp) -> Result<(
     Ok(())
 }
 
-/// In the two largest units.
-fn show_age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let (days, hours, minutes, seconds) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min {seconds} s"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
-}
-
-fn as_json(report: &Report, unreadable: &[Unreadable], now: Timestamp, dry_run: bool) -> Value {
-    let snapshot = report
-        .snapshot
-        .zip(report.snapshot_age(now))
-        .map(|((revision, taken), age)| json!({"revision": revision.0, "taken": taken.0, "age_seconds": age.as_secs()}));
+fn as_json(report: &Report, unreadable: &[Unreadable], dry_run: bool) -> Value {
+    let snapshot = report.snapshot.map(|(revision, until)| json!({"revision": revision.0, "taken": until.0}));
     let holes = report.holes.iter().map(|(partition, from, to)| {
         json!({"topic": partition.topic.to_string(), "partition": partition.partition, "from": from.0, "end": to.0})
     });
@@ -266,13 +250,6 @@ fn as_json(report: &Report, unreadable: &[Unreadable], now: Timestamp, dry_run: 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_age_is_told_in_two_units() {
-        for (seconds, expected) in [(5, "5 s"), (61, "1 min 1 s"), (7_380, "2 h 3 min"), (90_000, "1 d 1 h")] {
-            assert_eq!(show_age(Duration::from_secs(seconds)), expected);
-        }
-    }
 
     #[tokio::test]
     async fn an_object_without_a_sound_end_is_told_and_left_out() {
