@@ -28,8 +28,6 @@ use types::Timestamp;
 pub(crate) const DEFAULT_BOOTSTRAP: &str = "127.0.0.1:9092";
 /// Where commands look for a broker's HTTP port.
 pub(crate) const DEFAULT_HTTP: &str = "127.0.0.1:9644";
-/// Where commands look for a metadata service.
-pub(crate) const DEFAULT_METADATA: &str = "http://127.0.0.1:9645";
 
 /// Arguments that each are right and together are not; status 2, as for those that are not.
 #[derive(Debug, thiserror::Error)]

@@ -9,6 +9,7 @@ use types::TopicPartition;
 
 use super::services::{Metadata, Store, list_segments};
 use super::{print_json, print_table, show_time};
+use crate::Place;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -48,7 +49,8 @@ pub(crate) async fn run(command: Command) -> Result<()> {
 }
 
 async fn list(topic: &str, partition: Option<i32>, metadata: &Metadata, json: bool) -> Result<()> {
-    let client = metadata.connect().await?;
+    // The environment alone says where it is: everything else is about the store.
+    let client = metadata.connect(&Place::default()).await?;
     let image = client.image().borrow().clone();
     let found =
         image.topic_named(topic).with_context(|| format!("topic '{topic}' does not exist; `siltstone topic list` shows those that do"))?;

@@ -11,8 +11,8 @@ use runtime::{Random, SystemClock};
 use store::ObjectStore;
 use types::{Offset, SegmentRef, TopicPartition};
 
-use super::{DEFAULT_METADATA, WrongUse};
-use crate::config::{Config, StoreConfig};
+use super::WrongUse;
+use crate::config::{Config, StoreConfig, metadata_url};
 use crate::{Place, Settings};
 
 /// Segments asked for at once.
@@ -23,17 +23,21 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Which metadata service.
 #[derive(Args)]
 pub(crate) struct Metadata {
-    /// The metadata service's URL
-    #[arg(long, value_name = "URL", default_value = DEFAULT_METADATA)]
-    metadata: String,
+    /// The metadata service's URL; if not given, metadata.url of the configuration, or else where metadata.listen is
+    #[arg(long, value_name = "URL")]
+    metadata: Option<String>,
 }
 
 impl Metadata {
-    /// A client that has the cluster's image.
-    pub(crate) async fn connect(&self) -> Result<Box<dyn MetadataClient>> {
-        let client = GrpcClient::connect(self.metadata.clone(), DEADLINE)?;
+    /// A client that has the cluster's image. The service is that of a broker at `place` if no other is named.
+    pub(crate) async fn connect(&self, place: &Place) -> Result<Box<dyn MetadataClient>> {
+        let url = match &self.metadata {
+            Some(url) => url.clone(),
+            None => metadata_url(&Settings::from(place.clone()).raw()?)?,
+        };
+        let client = GrpcClient::connect(url.clone(), DEADLINE)?;
         client.ready().await.with_context(|| {
-            format!("no metadata service answers on {}; start a broker with `siltstone serve`, or name it with --metadata", self.metadata)
+            format!("no metadata service answers on {url}; start a broker with `siltstone serve`, or name it with --metadata")
         })?;
         Ok(Box::new(client))
     }
@@ -47,6 +51,11 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// Where that broker is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// How to reach it, at `url` if one is given beside the configuration.
     pub(crate) fn named(mut self, url: Option<String>) -> Result<StoreConfig> {
         if url.is_some() && self.place.store.is_some() {

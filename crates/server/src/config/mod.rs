@@ -15,4 +15,4 @@ pub(crate) use dynamic::{DYNAMIC, StartedWith, is_dynamic};
 pub(crate) use keys::KEYS;
 pub(crate) use layers::{ConfigError, Layers, Raw};
 pub(crate) use listener::Listener;
-pub(crate) use resolved::{Config, StoreConfig};
+pub(crate) use resolved::{Config, StoreConfig, metadata_url};

@@ -1,6 +1,6 @@
 //! The configuration as the program uses it: typed, with everything derived.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -379,6 +379,20 @@ fn address(raw: &Raw, key: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| raw.refuse(key, "must be address:port, for instance 127.0.0.1:9644"))
 }
 
+/// Where tools on this machine find a broker's metadata service.
+pub(crate) fn metadata_url(raw: &Raw) -> Result<String, ConfigError> {
+    if let Some(url) = text_of(raw, "metadata.url") {
+        return Ok(url);
+    }
+    let mut listen = address(raw, "metadata.listen")?;
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => listen.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => listen.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Ok(format!("http://{listen}"))
+}
+
 fn text_of(raw: &Raw, key: &str) -> Option<String> {
     Some(raw.get(key)).filter(|text| !text.is_empty()).map(str::to_owned)
 }
@@ -412,9 +426,26 @@ mod tests {
     use super::super::layers::Layers;
     use super::*;
 
-    fn resolve(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    fn raw(settings: &[(&str, &str)]) -> Result<Raw, ConfigError> {
         let command_line = settings.iter().map(|(key, value)| ((*key).into(), (*value).into(), format!("--set {key}={value}"))).collect();
-        Config::resolve(&Layers { command_line, ..Layers::default() }.merge()?)
+        Layers { command_line, ..Layers::default() }.merge()
+    }
+
+    fn resolve(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::resolve(&raw(settings)?)
+    }
+
+    #[test]
+    fn metadata_is_found_where_it_is_said_to_be_or_where_it_listens() {
+        for (settings, expected) in [
+            (&[][..], "http://127.0.0.1:9645"),
+            (&[("metadata.listen", "0.0.0.0:1")], "http://127.0.0.1:1"),
+            (&[("metadata.listen", "[::]:2")], "http://[::1]:2"),
+            (&[("metadata.listen", "10.0.0.1:3")], "http://10.0.0.1:3"),
+            (&[("metadata.listen", "10.0.0.1:3"), ("metadata.url", "http://metadata:4")], "http://metadata:4"),
+        ] {
+            assert_eq!(metadata_url(&raw(settings).unwrap()).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Broker, eventually, siltstone, siltstone_ok, siltstone_with_input};
+use crate::harness::{Broker, eventually, siltstone, siltstone_in, siltstone_ok, siltstone_with_input};
 
 /// Whatever is written is uploaded soon.
 const SOON: &[(&str, &str)] = &[("upload.max.age.ms", "100")];
@@ -164,6 +164,30 @@ fn damage(file: &Path) {
     // An object may be read-only.
     std::fs::remove_file(file).unwrap();
     std::fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_brokers_configuration_says_where_its_metadata_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(directory.path(), &[]).await;
+    write(&broker, "t", 1).await;
+    let (url, address) = (broker.metadata.as_str(), broker.metadata.strip_prefix("http://").unwrap());
+    let file = directory.path().join("siltstone.properties");
+    let check = ["store", "check", "--config", file.to_str().unwrap()];
+    let nowhere = "127.0.0.1:1";
+    for (listen, more, arguments) in
+        [(address, String::new(), &[][..]), (nowhere, format!("metadata.url={url}\n"), &[]), (nowhere, String::new(), &["--metadata", url])]
+    {
+        std::fs::write(&file, format!("data.dir={}\nmetadata.listen={listen}\n{more}", directory.path().display())).unwrap();
+        let told = siltstone_ok(&[&check[..], arguments].concat()).await;
+        assert!(told.contains("0 problems"), "{told}");
+    }
+    let output = siltstone(&check).await;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && stderr.contains("no metadata service answers on http://127.0.0.1:1;"), "{stderr}");
+
+    let listed = siltstone_in(&[("SILTSTONE_METADATA_LISTEN", address)], &["segment", "list", "t"]).await;
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ impl Scope {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
-    let client = arguments.metadata.connect().await?;
+    let client = arguments.metadata.connect(arguments.store.place()).await?;
     let (store, url) = arguments.store.open().await?;
     let cluster = client.image().borrow().cluster_id;
     same_cluster(store.as_ref(), &url, cluster).await?;
