@@ -41,7 +41,7 @@ pub use gate::GatedStore;
 pub use key::MAX_KEY_BYTES;
 pub use marker::{ClaimError, FORMAT_VERSION, MARKER_KEY, Marker, claim, is_empty, read_marker};
 pub use memory::MemoryStore;
-pub use open::{Created, OpenError, S3Options, create, open, open_unasked};
+pub use open::{Created, OpenError, S3Options, check, create, open, open_unasked};
 pub use probe::{Finding, Measurement, Need, Probe, RelianceError, ReportCard, Verdict, check_reliance};
 pub use range_reader::{RangeRead, RangeReader, RangeReaderOptions, RangeRequest, ReadClass, ReadCounts};
 pub use upload::{Body, UPLOAD_BACKOFF, put_verified};

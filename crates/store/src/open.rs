@@ -32,6 +32,12 @@ pub enum OpenError {
         /// What is wrong with it.
         detail: String,
     },
+    /// Not an endpoint.
+    #[error("store.s3.endpoint must be http://HOST:PORT or https://HOST, got {endpoint}")]
+    Endpoint {
+        /// As it was given.
+        endpoint: String,
+    },
     /// It will not work before somebody changes something.
     #[error("store {url}: {detail}")]
     Refused {
@@ -60,6 +66,11 @@ impl OpenError {
             other => Self::Refused { url, detail: other.to_string() },
         }
     }
+}
+
+/// Whether `url` and `s3` can be those of a store, without asking one: an error here is a mistake of whoever wrote them.
+pub fn check(url: &str, s3: &S3Options) -> Result<(), OpenError> {
+    Place::parse(url, s3).map(|_| ())
 }
 
 /// As [`open_unasked`], and asks a bucket whether it lets itself be listed.
@@ -182,10 +193,7 @@ fn check_endpoint(s3: &S3Options) -> Result<(), OpenError> {
     let parsed = Url::parse(endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     match parsed {
         Some(_) => Ok(()),
-        None => Err(OpenError::Refused {
-            url: endpoint.clone(),
-            detail: "store.s3.endpoint must be http://HOST:PORT or https://HOST".to_owned(),
-        }),
+        None => Err(OpenError::Endpoint { endpoint: endpoint.clone() }),
     }
 }
 

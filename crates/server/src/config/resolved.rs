@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use audit::AuditOptions;
 use broker::{AssignorName, BrokerConfig, GroupOptions, MigrationPolicy};
-use store::S3Options;
+use store::{OpenError, S3Options};
 use types::{BrokerId, Durability};
 
 use super::layers::{ConfigError, Raw};
@@ -278,13 +278,19 @@ fn store(raw: &Raw, data_dir: &std::path::Path) -> Result<StoreConfig, ConfigErr
         Some(("s3", _)) => true,
         _ => return Err(raw.refuse("store.url", "must be file:///path, s3://bucket/prefix or memory://")),
     };
-    Ok(StoreConfig {
+    let config = StoreConfig {
         url,
         endpoint: text_of(raw, "store.s3.endpoint"),
         region: text_of(raw, "store.s3.region"),
         path_style: bool_of(raw, "store.s3.path.style"),
         is_remote,
-    })
+    };
+    store::check(&config.url, &config.s3_options()).map_err(|error| match error {
+        OpenError::Url { detail, .. } => raw.refuse("store.url", detail),
+        OpenError::Endpoint { .. } => raw.refuse("store.s3.endpoint", "must be http://HOST:PORT or https://HOST"),
+        error @ (OpenError::Refused { .. } | OpenError::Unavailable { .. }) => raw.refuse("store.url", error),
+    })?;
+    Ok(config)
 }
 
 fn topics(raw: &Raw) -> Result<TopicDefaults, ConfigError> {
@@ -505,6 +511,10 @@ mod tests {
             (&[("upload.max.bytes", "1MiB")][..], "must be at least upload.bytes"),
             (&[("listeners", "PLAINTEXT://0.0.0.0:9092")][..], "set advertised.listeners"),
             (&[("store.url", "gs://bucket")][..], "must be file:///path"),
+            (&[("store.url", "file://")][..], "names no directory"),
+            (&[("store.url", "s3://Bucket/a")][..], "store.url=s3://Bucket/a: \"Bucket\" is not a bucket's name"),
+            (&[("store.url", "s3://bucket/a b")][..], "is not a prefix"),
+            (&[("store.url", "s3://bucket"), ("store.s3.endpoint", "minio:9000")][..], "store.s3.endpoint=minio:9000: must be http://"),
             (&[("durability", "quorum")][..], "must be"),
             (&[("http.listen", "nowhere")][..], "must be address:port"),
             (&[("group.max.session.timeout.ms", "5s")][..], "must be at least group.min.session.timeout.ms"),

@@ -66,6 +66,11 @@ async fn a_wrong_configuration_is_one_line_and_status_2() {
         (&["serve", "--set", "upload.bytes=64MB"][..], "upload.bytes=64MB: must be bytes"),
         (&["serve", "--set", "upload.byte=1"], "did you mean upload.bytes?"),
         (&["serve", "--store", "gs://bucket"], "must be file:///path"),
+        (&["serve", "--store", "s3://a_b/c"], "--store s3://a_b/c: store.url=s3://a_b/c: \"a_b\" is not a bucket's name"),
+        (&["store", "probe", "s3://a_b/c"], "is not a bucket's name"),
+        (&["store", "create", "s3://bucket/a//b"], "is not a prefix"),
+        (&["store", "probe", "s3://bucket", "--set", "store.s3.endpoint=minio:9000"], "store.s3.endpoint=minio:9000: must be http://"),
+        (&["config", "check", "--store", "s3://a_b/c"], "is not a bucket's name"),
         (&["config", "check", "--config", "/nonexistent"], "/nonexistent"),
     ] {
         let output = siltstone(arguments).await;
