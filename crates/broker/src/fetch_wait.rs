@@ -110,7 +110,13 @@ impl Look<'_> {
             return Fetched { partitions, charge: None };
         }
         let want = with_data.iter().map(|index| self.targets[*index].max_bytes).fold(0, usize::saturating_add).min(self.wanted.max_bytes);
-        let mut charge = self.answers.up_to(want.max(1), MIN_ROOM).await;
+        // Answers of history are large, and clients that store them read them slowly: a consumer at the tail must not wait for that.
+        let is_history = with_data.iter().any(|index| self.targets[*index].is_history(self.wanted.isolation));
+        let mut charge = if is_history {
+            self.answers.up_to_of_half(want.max(1), MIN_ROOM).await
+        } else {
+            self.answers.up_to(want.max(1), MIN_ROOM).await
+        };
         Reads::new(self, &mut partitions, with_data, self.wanted.max_bytes.min(charge.bytes())).run(hurry).await;
         for (target, partition) in self.targets.iter().zip(&mut partitions) {
             // Its marks go out all the same.
@@ -133,6 +139,11 @@ impl Target {
     /// Whether a read would do more than answer the marks. A partition that cannot be read is: the read says why.
     fn has_data(&self, isolation: Isolation) -> bool {
         self.partition.readable_offsets().map_or(true, |offsets| self.offset != offsets.visible_end(isolation))
+    }
+
+    /// Whether what is read is in segments only.
+    fn is_history(&self, isolation: Isolation) -> bool {
+        self.partition.is_in_segments(self.offset, isolation)
     }
 
     /// The marks alone.

@@ -4,6 +4,8 @@
 //! That alone could stop for good: every unit held by frames of which no one can finish. So one charge at a time may overdraw the
 //! budget; whoever holds that right always finishes, and gives everything back. The budget is therefore exceeded by at most the
 //! largest frame.
+//!
+//! Who would always take all there is may be held to half of it, so that others find room: see [`MemoryBudget::up_to_of_half`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +19,8 @@ const UNIT: usize = 1024;
 pub(crate) struct MemoryBudget {
     total_units: u32,
     units: Arc<Semaphore>,
+    /// Of the units, what [`MemoryBudget::up_to_of_half`] may hand out.
+    half: Semaphore,
     overdraft: Arc<Semaphore>,
     overdrawn_bytes: AtomicUsize,
     waiting: AtomicUsize,
@@ -27,6 +31,8 @@ pub(crate) struct Charge {
     budget: Arc<MemoryBudget>,
     bytes: usize,
     units: u32,
+    /// So many of the units are of the half.
+    of_half: u32,
     overdraft: Option<Overdraft>,
 }
 
@@ -69,6 +75,7 @@ impl MemoryBudget {
         Arc::new(Self {
             total_units,
             units: Arc::new(Semaphore::new(total_units as usize)),
+            half: Semaphore::new(total_units.div_ceil(2) as usize),
             overdraft: Arc::new(Semaphore::new(1)),
             overdrawn_bytes: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -77,18 +84,31 @@ impl MemoryBudget {
 
     /// Nothing yet; to be grown as bytes arrive.
     pub(crate) fn charge(self: &Arc<Self>) -> Charge {
-        Charge { budget: self.clone(), bytes: 0, units: 0, overdraft: None }
+        Charge { budget: self.clone(), bytes: 0, units: 0, of_half: 0, overdraft: None }
     }
 
     /// As much of `want` bytes as is free, and no less than `floor` (or the whole budget, if that is smaller), waiting for it in the
     /// order of arrival.
     pub(crate) async fn up_to(self: &Arc<Self>, want: usize, floor: usize) -> Charge {
-        let floor = units(floor.min(want)).min(self.total_units);
-        let free = u32::try_from(self.units.available_permits()).unwrap_or(u32::MAX);
-        let taken = units(want).min(free.max(floor)).min(self.total_units);
-        let _waiting = Waiting::new(&self.waiting);
-        self.units.acquire_many(taken).await.expect("the semaphore is never closed").forget();
-        Charge { budget: self.clone(), bytes: taken as usize * UNIT, units: taken, overdraft: None }
+        let taken = take(want, floor, self.units.available_permits(), self.total_units);
+        let mut charge = self.charge();
+        charge.take(taken).await;
+        charge
+    }
+
+    /// The same from one half of the budget, whatever is free of the other: all who take so hold no more than that together.
+    pub(crate) async fn up_to_of_half(self: &Arc<Self>, want: usize, floor: usize) -> Charge {
+        let free = self.half.available_permits().min(self.units.available_permits());
+        let taken = take(want, floor, free, self.total_units.div_ceil(2));
+        let mut charge = self.charge();
+        {
+            let _waiting = Waiting::new(&self.waiting);
+            self.half.acquire_many(taken).await.expect("the semaphore is never closed").forget();
+        }
+        // From here on dropping the charge gives it back.
+        charge.of_half = taken;
+        charge.take(taken).await;
+        charge
     }
 
     /// Bytes held now, in whole units.
@@ -103,7 +123,20 @@ impl MemoryBudget {
     }
 }
 
+/// Units for `want` bytes of `total`: as much as is free, and no less than `floor` bytes.
+fn take(want: usize, floor: usize, free: usize, total: u32) -> u32 {
+    let (floor, free) = (units(floor.min(want)), u32::try_from(free).unwrap_or(u32::MAX));
+    units(want).min(free.max(floor)).min(total)
+}
+
 impl Charge {
+    /// Waits for so many units, as the first of this charge.
+    async fn take(&mut self, taken: u32) {
+        let _waiting = Waiting::new(&self.budget.waiting);
+        self.budget.units.acquire_many(taken).await.expect("the semaphore is never closed").forget();
+        (self.units, self.bytes) = (taken, taken as usize * UNIT);
+    }
+
     /// Charges `bytes` more, waiting for them; dropping the future midway charges nothing.
     pub(crate) async fn grow(&mut self, bytes: usize) {
         let total = self.bytes.saturating_add(bytes);
@@ -147,7 +180,8 @@ impl Charge {
         if bytes < self.bytes {
             let keep = units(bytes).min(self.units);
             self.budget.units.add_permits((self.units - keep) as usize);
-            self.units = keep;
+            self.budget.half.add_permits(self.of_half.saturating_sub(keep) as usize);
+            (self.units, self.of_half) = (keep, self.of_half.min(keep));
             self.bytes = bytes;
         }
     }
@@ -166,6 +200,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.units.add_permits(self.units as usize);
+        self.budget.half.add_permits(self.of_half as usize);
     }
 }
 
@@ -226,5 +261,33 @@ mod tests {
         assert_eq!(budget.up_to(8 * UNIT, UNIT).await.bytes(), 6 * UNIT);
         let whole = MemoryBudget::new(UNIT).up_to(100 * UNIT, 50 * UNIT).await;
         assert_eq!(whole.bytes(), UNIT);
+    }
+
+    #[tokio::test]
+    async fn those_who_take_of_the_half_leave_the_other_to_the_rest() {
+        let budget = MemoryBudget::new(10 * UNIT);
+        let mut first = budget.up_to_of_half(100 * UNIT, UNIT).await;
+        assert_eq!(first.bytes(), 5 * UNIT);
+        assert!(budget.up_to_of_half(100 * UNIT, UNIT).now_or_never().is_none());
+        let other = budget.up_to(100 * UNIT, UNIT).now_or_never().expect("half is left");
+        assert_eq!(other.bytes(), 5 * UNIT);
+
+        first.shrink_to(2 * UNIT);
+        // Of the half, and of the whole, three are free.
+        let mut second = budget.up_to_of_half(100 * UNIT, UNIT).now_or_never().expect("what the first does not need");
+        assert_eq!(second.bytes(), 3 * UNIT);
+        second.grow(2 * UNIT).await;
+        drop((first, second, other));
+        assert_eq!((budget.used_bytes(), budget.half.available_permits()), (0, 5));
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_the_whole_that_is_cancelled_gives_the_half_back() {
+        let budget = MemoryBudget::new(10 * UNIT);
+        let holder = budget.up_to(10 * UNIT, UNIT).await;
+        assert!(budget.up_to_of_half(UNIT, UNIT).now_or_never().is_none());
+        assert!(!budget.is_contended());
+        drop(holder);
+        assert_eq!(budget.up_to_of_half(10 * UNIT, UNIT).await.bytes(), 5 * UNIT);
     }
 }

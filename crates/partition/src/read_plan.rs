@@ -4,6 +4,7 @@ use store::ReadClass;
 use types::{Lsn, Offset, Timestamp};
 
 use crate::tail::Tail;
+use crate::{Isolation, Offsets};
 
 /// What was appended no longer ago than this is read on the budget of the tail.
 const TAIL_AGE_MS: u64 = 60_000;
@@ -18,6 +19,13 @@ pub(crate) struct View<'a> {
     /// Offsets below are in segments.
     pub(crate) published_end: Offset,
     pub(crate) tail: &'a Tail,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(offsets: &Offsets, isolation: Isolation, tail: &'a Tail) -> Self {
+        let Offsets { log_start, log_end, published_end, .. } = *offsets;
+        Self { log_start, visible_end: offsets.visible_end(isolation), log_end, published_end, tail }
+    }
 }
 
 /// Where to read on.

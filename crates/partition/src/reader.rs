@@ -152,6 +152,14 @@ impl Partition {
         Ok(answer.finish(self.readable_offsets()?))
     }
 
+    /// Whether a read from `offset` on begins in segments: the write-ahead log does not hold it any more.
+    pub fn is_in_segments(&self, offset: Offset, isolation: Isolation) -> bool {
+        self.readable().is_ok_and(|log| {
+            let view = View::new(&crate::partition::offsets(&log), isolation, &log.tail);
+            locate(offset, &view) == Place::InSegment
+        })
+    }
+
     /// The reader is expected to come back for what follows.
     fn leave_off(&self, answer: &Answer) {
         if let Some(left_off) = answer.left_off.filter(|_| !answer.batches.is_empty()) {
@@ -164,13 +172,7 @@ impl Partition {
     fn plan(&self, answer: &Answer) -> Result<(Step, Offsets), ReadError> {
         let log = self.readable()?;
         let offsets = crate::partition::offsets(&log);
-        let view = View {
-            log_start: offsets.log_start,
-            visible_end: offsets.visible_end(answer.request.isolation),
-            log_end: offsets.log_end,
-            published_end: offsets.published_end,
-            tail: &log.tail,
-        };
+        let view = View::new(&offsets, answer.request.isolation, &log.tail);
         let step = match locate(answer.next, &view) {
             Place::OutOfRange => Step::OutOfRange,
             Place::AtEnd => Step::Enough,

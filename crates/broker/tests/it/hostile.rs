@@ -11,9 +11,10 @@ use protocol::messages::{
 use protocol::{ErrorCode, client};
 use runtime::Random;
 use tokio::io::AsyncWriteExt;
+use types::TopicPartition;
 use wal::MemoryOptions;
 
-use crate::harness::{SOON, TestBroker, batch, fetch_request, produce_request, text};
+use crate::harness::{Peer, SOON, TestBroker, batch, fetch_request, produce_request, text, values};
 
 /// A frame of these bytes.
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -131,6 +132,21 @@ async fn abandoned_long_polls_go_away_with_their_sockets() {
     tokio::time::timeout(SOON, gone).await.expect("closed soon");
 }
 
+/// Seven that ask for all of t-0 again and again, and read nothing.
+async fn ask_and_do_not_read(broker: &TestBroker) -> Vec<Peer> {
+    let mut request = fetch_request("t", &[(0, 0)]);
+    request.topics[0].partitions[0].partition_max_bytes = 50 << 20;
+    let mut peers = Vec::new();
+    for _ in 0..7 {
+        let mut peer = broker.connect().await;
+        for _ in 0..20 {
+            peer.send(12, &request).await;
+        }
+        peers.push(peer);
+    }
+    peers
+}
+
 #[tokio::test]
 async fn answers_that_are_not_read_are_bounded_in_memory() {
     let broker = TestBroker::start_with(|options| options.answer_memory_bytes = 8 << 20, MemoryOptions::default()).await;
@@ -139,16 +155,7 @@ async fn answers_that_are_not_read_are_bounded_in_memory() {
     for _ in 0..40 {
         producer.produce("t", 0, batch(&[&"x".repeat(500_000)])).await;
     }
-    let mut lazy = Vec::new();
-    for _ in 0..7 {
-        let mut peer = broker.connect().await;
-        let mut request = fetch_request("t", &[(0, 0)]);
-        request.topics[0].partitions[0].partition_max_bytes = 50 << 20;
-        for _ in 0..20 {
-            peer.send(12, &request).await;
-        }
-        lazy.push(peer);
-    }
+    let lazy = ask_and_do_not_read(&broker).await;
     while broker.metric("siltstone_answer_memory_bytes") < 7.0 * f64::from(1 << 20) {
         tokio::task::yield_now().await;
     }
@@ -162,6 +169,33 @@ async fn answers_that_are_not_read_are_bounded_in_memory() {
         }
     };
     tokio::time::timeout(SOON, gone).await.expect("given back");
+}
+
+/// Trap T23 where the answers of history are too many to be sent, and not its reads too many to be made.
+#[tokio::test]
+async fn t23_consumers_of_history_that_do_not_read_leave_room_for_those_at_the_tail() {
+    let broker = TestBroker::start_with(|options| options.answer_memory_bytes = 8 << 20, MemoryOptions::default()).await;
+    let id = broker.create_topic("t", 1, &[]).await;
+    let mut producer = broker.connect().await;
+    for _ in 0..20 {
+        producer.produce("t", 0, batch(&[&"x".repeat(500_000)])).await;
+    }
+    broker.offload(TopicPartition::new(id, 0)).await;
+    // A read finds out that the write-ahead log was trimmed.
+    producer.fetch("t", 0, 0).await;
+    let lazy = ask_and_do_not_read(&broker).await;
+    // More are made than the kernel takes from the broker, and then none.
+    let half = f64::from(4 << 20);
+    while broker.metric("siltstone_answer_memory_bytes") < half - f64::from(1 << 20) {
+        tokio::task::yield_now().await;
+    }
+    for n in 20..30 {
+        producer.produce("t", 0, batch(&["new"])).await;
+        let at_tail = tokio::time::timeout(SOON, producer.fetch("t", 0, n)).await.expect("answered soon");
+        assert_eq!(values(&at_tail), ["new"]);
+    }
+    assert!(broker.metric("siltstone_answer_memory_bytes") <= half);
+    drop(lazy);
 }
 
 #[tokio::test]
