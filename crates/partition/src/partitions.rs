@@ -8,7 +8,7 @@ use std::time::Duration;
 use metadata_api::{MetadataClient, PartitionRefusal, PartitionState, PartitionVerdict};
 use parking_lot::RwLock;
 use records::{BatchHeader, TimestampType};
-use runtime::Clock;
+use runtime::{Background, Clock};
 use store::RangeReader;
 use tokio::time::MissedTickBehavior;
 use types::{BrokerEpoch, BrokerId, Lsn, Offset, Revision, Timestamp, TopicPartition};
@@ -44,6 +44,8 @@ pub struct Deps {
     pub metadata: Arc<dyn MetadataClient>,
     /// Reads ranges of segment objects.
     pub ranges: RangeReader,
+    /// Where history is read.
+    pub background: Background,
     /// Told of what readers cannot read; [`crate::NoDamageObserver`] where nobody looks into it.
     pub damage: Arc<dyn DamageObserver>,
     /// Time.
@@ -110,8 +112,8 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(600);
 impl Partitions {
     /// No partition yet, recovering.
     pub fn new(deps: Deps) -> Arc<Self> {
-        let Deps { wal, metadata, ranges, damage, clock, broker, epoch, limits } = deps;
-        let segments = Segments::new(Arc::clone(&metadata), ranges, &limits);
+        let Deps { wal, metadata, ranges, background, damage, clock, broker, epoch, limits } = deps;
+        let segments = Segments::new(Arc::clone(&metadata), ranges, background, &limits);
         let shared = Shared {
             wal,
             metadata,

@@ -10,6 +10,7 @@ use metadata_api::{MetadataClient, SegmentPage};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use records::{Batch, DamagedBatch, batches, verify_crc};
+use runtime::Background;
 use segment::Index;
 use store::{RangeRead, RangeReader, RangeRequest, ReadClass};
 use tokio::sync::Semaphore;
@@ -119,13 +120,14 @@ pub(crate) struct Segments {
     metadata: Arc<dyn MetadataClient>,
     ranges: RangeReader,
     lingering: Arc<Semaphore>,
+    background: Background,
     pages: Cache<TopicPartition, Arc<SegmentPage>>,
     indexes: Cache<SegmentPlace, Arc<CachedIndex>, IndexWeight>,
     in_order: InOrder,
 }
 
 impl Segments {
-    pub(crate) fn new(metadata: Arc<dyn MetadataClient>, ranges: RangeReader, limits: &Limits) -> Self {
+    pub(crate) fn new(metadata: Arc<dyn MetadataClient>, ranges: RangeReader, background: Background, limits: &Limits) -> Self {
         /// Only a guess for the cache's first allocation.
         const USUAL_INDEX_BYTES: u64 = 8 << 10;
         let usual_indexes = usize::try_from(limits.segment_index_bytes / USUAL_INDEX_BYTES).unwrap_or(usize::MAX);
@@ -135,6 +137,7 @@ impl Segments {
             ranges,
             in_order,
             lingering: Arc::new(Semaphore::new(LINGERING_READS)),
+            background,
             pages: Cache::new(limits.segment_pages),
             indexes: Cache::with_weighter(usual_indexes, limits.segment_index_bytes, IndexWeight),
         }
@@ -222,9 +225,10 @@ impl Segments {
         let SegmentRequest { segment, offset, class, pace, .. } = *request;
         let data = segment.position..segment.position + segment.bytes;
         let (is_at_end, start) = (range.end == data.end, range.start);
-        let sound = |bytes| {
-            let batches = sound_batches(bytes, offset, segment.base..segment.end, is_at_end);
-            batches.map_err(|detail| ReadError::Damaged { partition, detail: format!("object {}: {detail}", segment.object) })
+        let (object, offsets) = (segment.object, segment.base..segment.end);
+        let sound = move |bytes| {
+            let batches = sound_batches(bytes, offset, offsets.clone(), is_at_end);
+            batches.map_err(|detail| ReadError::Damaged { partition, detail: format!("object {object}: {detail}") })
         };
         let following = self.following(request, (range.end + pace.read_ahead).saturating_sub(data.end));
         let block_bytes = self.in_order.block_bytes(place_of(segment), pace);
@@ -261,8 +265,11 @@ impl Segments {
             return Err(damaged(format!("{} bytes, at most {MAX_INDEX_BYTES} are possible", segment.index_bytes)));
         }
         let extent = segment::index_range(segment);
-        let sound = |bytes: Bytes| Index::parse(&bytes, segment).map_err(|error| damaged(error.to_string()));
-        let (object, range) = (segment.object, extent.clone());
+        let (object, range, of) = (segment.object, extent.clone(), segment.clone());
+        let sound = move |bytes: Bytes| {
+            let damaged = |detail| ReadError::Damaged { partition, detail: format!("index in object {object}: {detail}") };
+            Index::parse(&bytes, &of).map_err(|error| damaged(error.to_string()))
+        };
         let fetch = Fetch { object, extent, range, block_bytes: u64::MAX, read_ahead: 0, class };
         let (index, _) = self.fetch_sound(partition, fetch, Vec::new(), sound).await?;
         let index = Arc::new(CachedIndex { index, bytes: u64::from(segment.index_bytes) });
@@ -272,19 +279,18 @@ impl Segments {
 
     /// What `sound` makes of an object's bytes, and how many of them came from the read cache. Bytes that are damaged are asked for
     /// again: it may have been the way from the store, and what is kept of them would be wrong for every reader.
-    async fn fetch_sound<T>(
+    async fn fetch_sound<T: Send + 'static>(
         &self,
         partition: TopicPartition,
         fetch: Fetch,
         mut following: Vec<Fetch>,
-        sound: impl Fn(Bytes) -> Result<T, ReadError>,
+        sound: impl Fn(Bytes) -> Result<T, ReadError> + Clone + Send + 'static,
     ) -> Result<(T, u64), ReadError> {
         let mut attempt = 1;
         loop {
-            let read = self.fetch(partition, fetch.clone(), std::mem::take(&mut following)).await?;
-            match sound(read.bytes) {
-                Ok(sound) => return Ok((sound, read.cached)),
-                Err(error) => {
+            match self.fetch(partition, fetch.clone(), std::mem::take(&mut following), sound.clone()).await? {
+                (Ok(sound), cached) => return Ok((sound, cached)),
+                (Err(error), _) => {
                     self.ranges.forget(&fetch.request(&fetch.object.to_string()));
                     if attempt == FETCHES_OF_DAMAGE {
                         return Err(error);
@@ -296,28 +302,41 @@ impl Segments {
         }
     }
 
-    /// Bytes of an object, through the read cache. A reader gives up sooner than a slow store answers, and must not begin anew each
-    /// time: the fetch goes on without it, and the next try finds the bytes in the cache. What follows is begun once they are there.
-    async fn fetch(&self, partition: TopicPartition, fetch: Fetch, following: Vec<Fetch>) -> Result<RangeRead, ReadError> {
-        let ranges = self.ranges.clone();
+    /// Bytes of an object, through the read cache, as `sound` makes something of them. A reader gives up sooner than a slow store answers,
+    /// and must not begin anew each time: the fetch goes on without it, and the next try finds the bytes in the cache. What follows is
+    /// begun once they are there.
+    ///
+    /// To gather and check megabytes of history takes milliseconds, in which nobody else would be served: that is left to the background.
+    async fn fetch<T: Send + 'static>(
+        &self,
+        partition: TopicPartition,
+        fetch: Fetch,
+        following: Vec<Fetch>,
+        sound: impl FnOnce(Bytes) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<(Result<T, ReadError>, u64), ReadError> {
+        let (ranges, class) = (self.ranges.clone(), fetch.class);
         let read = async move {
-            let read = ranges.read(fetch.request(&fetch.object.to_string())).await?;
+            let RangeRead { bytes, cached } = ranges.read(fetch.request(&fetch.object.to_string())).await?;
             for next in following {
                 if !ranges.read_ahead(&next.request(&next.object.to_string())) {
                     break;
                 }
             }
-            Ok(read)
+            Ok((sound(bytes), cached))
         };
         let read = match Arc::clone(&self.lingering).try_acquire_owned() {
             Err(_) => read.await,
             Ok(permit) => {
-                let lingering = runtime::spawn("segment-read", async move {
+                let lingering = async move {
                     let read = read.await;
                     drop(permit);
                     read
-                });
-                lingering.await.expect("the task is never aborted, and its panic stops the process")
+                };
+                let task = match class {
+                    ReadClass::Tail => runtime::spawn("segment-read", lingering),
+                    ReadClass::CatchUp | ReadClass::Rewrite => self.background.spawn("history-read", lingering),
+                };
+                task.await.expect("the task is never aborted, and its panic stops the process")
             }
         };
         read.map_err(|source| ReadError::Store { partition, source })

@@ -4,6 +4,7 @@
 //!
 //! Waiting goes through `tokio::time`, which tests pause; nothing here wraps it.
 
+mod background;
 mod backoff;
 mod clock;
 mod io_budget;
@@ -11,6 +12,7 @@ mod random;
 mod shutdown;
 mod supervise;
 
+pub use background::Background;
 pub use backoff::{Backoff, Retries};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use io_budget::IoBudget;

@@ -101,7 +101,7 @@ where
     std::thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
-async fn supervised<F: Future>(name: String, on_panic: OnPanic, future: F) -> F::Output {
+pub(crate) async fn supervised<F: Future>(name: String, on_panic: OnPanic, future: F) -> F::Output {
     let mut future = Box::pin(future);
     poll_fn(move |cx| {
         catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|payload| {

@@ -20,7 +20,7 @@ use offload::{
 };
 use partition::{DamageObserver, Limits, NoDamageObserver, Partitions};
 use records::TimestampType;
-use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
+use runtime::{Background, Clock, Random, Shutdown, SystemClock, Tasks};
 use store::{CountingStore, DiskCache, RangeReader, RangeReaderOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -59,12 +59,15 @@ pub(crate) fn run(config: Config, warnings: Vec<String>) -> Result<()> {
     }
     raise_file_limit();
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the I/O runtime")?;
-    let outcome = threads.block_on(serve(config));
+    let background = Background::start().context("start the background's threads")?;
+    let outcome = threads.block_on(serve(config, background.clone()));
     threads.shutdown_timeout(LEAVE);
+    // Only now: nobody waits any more for what it was doing.
+    drop(background);
     outcome
 }
 
-async fn serve(config: Config) -> Result<()> {
+async fn serve(config: Config, background: Background) -> Result<()> {
     let ports = Ports::bind(&config)?;
     let mut stop = StopSignals::listen()?;
     let data_dir = DataDir::open(&config.data_dir, config.node_id)?;
@@ -75,8 +78,9 @@ async fn serve(config: Config) -> Result<()> {
     let endpoints = ports.endpoints(&config);
     let announcement = Announcement::new(&config, &ports)?;
     http::start(ports.http, Arc::clone(&sources))?;
+    let access = Access { listeners: ports.kafka, endpoints, metadata: ports.metadata };
     let running = tokio::select! {
-        running = Running::start(&config, data_dir, ports.kafka, endpoints, ports.metadata, &metrics, &sources) => running?,
+        running = Running::start(&config, data_dir, access, background, &metrics, &sources) => running?,
         () = stop.wait() => return Ok(()),
     };
     health.clear(Part::Recovery);
@@ -140,6 +144,13 @@ impl Announcement {
     }
 }
 
+/// Where others reach the broker.
+struct Access {
+    listeners: Vec<BoundListener>,
+    endpoints: Vec<Endpoint>,
+    metadata: TcpListener,
+}
+
 /// Everything that runs, in the order of its start.
 struct Running {
     data_dir: DataDir,
@@ -149,8 +160,8 @@ struct Running {
     registration: Registration,
     offload: OffloadHandle,
     offload_ended: JoinHandle<Result<(), OffloadError>>,
-    /// Rewriting and auditing.
-    background: Shutdown,
+    /// Ends rewriting and auditing.
+    maintenance: Shutdown,
     /// `None`: the store is not audited.
     audit: Option<AuditHandle>,
     broker: BrokerHandle,
@@ -163,9 +174,8 @@ impl Running {
     async fn start(
         config: &Config,
         mut data_dir: DataDir,
-        listeners: Vec<BoundListener>,
-        endpoints: Vec<Endpoint>,
-        metadata_port: TcpListener,
+        access: Access,
+        background: Background,
         metrics: &Metrics,
         sources: &Sources,
     ) -> Result<Self> {
@@ -175,8 +185,9 @@ impl Running {
         let counting = CountingStore::new(store, Arc::clone(&clock));
         let counters = counting.counters();
 
+        let Access { listeners, endpoints, metadata } = access;
         let journal = data_dir.folder("metadata");
-        let metadata_service = Embedded::start(config, metadata_port, &journal, Arc::new(counting), Arc::clone(&clock), &random).await?;
+        let metadata_service = Embedded::start(config, metadata, &journal, Arc::new(counting), Arc::clone(&clock), &random).await?;
         let (metadata, store) = (metadata_service.client(), metadata_service.store());
         // After metadata has made sure that the store is this cluster's: nothing is written into another's. One that is away was asked
         // when it was here.
@@ -216,6 +227,7 @@ impl Running {
             wal: Arc::clone(&log),
             metadata: Arc::clone(&metadata),
             ranges: ranges.clone(),
+            background: background.clone(),
             damage,
             clock: Arc::clone(&clock),
             broker: config.node_id,
@@ -296,14 +308,14 @@ impl Running {
             rewrites: rewriter.as_ref().map(Rewriter::handle),
             clock: Arc::clone(&clock),
         });
-        let background = Shutdown::new();
+        let maintenance = Shutdown::new();
         if let Some(rewriter) = rewriter {
-            drop(runtime::spawn("rewrite", rewriter.run(background.clone())));
+            drop(background.spawn("rewrite", rewriter.run(maintenance.clone())));
         }
         let audit = auditor.as_ref().map(Auditor::handle);
         if let Some(auditor) = auditor {
             metrics.show_audit(auditor.handle())?;
-            drop(runtime::spawn("audit", auditor.run(background.clone())));
+            drop(background.spawn("audit", auditor.run(maintenance.clone())));
         }
         let whereabouts = Whereabouts { metadata: Arc::clone(&metadata), partitions, wal: Arc::clone(&wal), clock };
         assert!(sources.whereabouts.set(whereabouts).is_ok(), "a broker starts once");
@@ -315,7 +327,7 @@ impl Running {
             registration,
             offload: handle,
             offload_ended,
-            background,
+            maintenance,
             audit,
             broker,
             config: config.clone(),
@@ -394,7 +406,7 @@ impl Running {
     async fn stop(self, within: Duration) -> Result<()> {
         let until = tokio::time::Instant::now() + within;
         // A rewrite that is dropped leaves an object that nothing refers to.
-        self.background.trigger();
+        self.maintenance.trigger();
         self.broker.stop(within / 4).await;
         let left = until.saturating_duration_since(tokio::time::Instant::now());
         match self.offload.stop(left).await {

@@ -22,7 +22,7 @@ use protocol::messages::produce_response::PartitionProduceResponse;
 use protocol::messages::{BrokerId, CreateTopicsRequest, FetchRequest, ProduceRequest, TopicName};
 use protocol::{StrBytes, client};
 use records::{BatchBuilder, BatchHeader, Codec};
-use runtime::{ManualClock, Random, Tasks};
+use runtime::{Background, ManualClock, Random, Tasks};
 use segment::{ObjectBuilder, ObjectHeader, SegmentInput};
 use store::faults::FaultyStore;
 use store::{MemoryStore, ObjectStore, RangeReader, RangeReaderOptions};
@@ -106,6 +106,7 @@ impl TestBroker {
             wal: Arc::clone(&wal) as Arc<dyn WriteAheadLog>,
             metadata: Arc::clone(&metadata) as Arc<dyn MetadataClient>,
             ranges: RangeReader::new(Arc::clone(&store) as Arc<dyn ObjectStore>, RangeReaderOptions::default()),
+            background: Background::default(),
             damage: Arc::new(NoDamageObserver),
             clock: clock.clone(),
             broker: types::BrokerId(1),

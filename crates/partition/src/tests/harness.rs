@@ -15,7 +15,7 @@ use metadata_api::{
 };
 use parking_lot::Mutex;
 use records::{BatchBuilder, BatchHeader, Codec, TimestampType};
-use runtime::ManualClock;
+use runtime::{Background, ManualClock};
 use segment::{ObjectBuilder, ObjectHeader, SegmentInput};
 use store::faults::FaultyStore;
 use store::{MemoryStore, ObjectStore, RangeReader, RangeReaderOptions, ReadClass};
@@ -250,6 +250,7 @@ pub(super) fn deps_over(
         wal,
         metadata: Arc::clone(metadata) as Arc<dyn MetadataClient>,
         ranges: RangeReader::new(Arc::clone(store) as Arc<dyn ObjectStore>, RangeReaderOptions::default()),
+        background: Background::default(),
         damage: Arc::new(NoDamageObserver),
         clock: Arc::clone(clock) as Arc<dyn runtime::Clock>,
         broker: BrokerId(1),

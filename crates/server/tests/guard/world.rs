@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use partition::{Limits, LogConfig, NoDamageObserver, Partitions};
 use prometheus::Registry;
 use records::TimestampType;
-use runtime::{Clock, Random, Shutdown, SystemClock, Tasks};
+use runtime::{Background, Clock, Random, Shutdown, SystemClock, Tasks};
 use store::{CountingStore, MemoryStore, ObjectStore, Operation, RangeReader, RangeReaderOptions, StoreCounters};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -135,6 +135,7 @@ impl Machine {
             wal: Arc::clone(&log),
             metadata: Arc::clone(&metadata),
             ranges: RangeReader::new(Arc::clone(&store), RangeReaderOptions::default()),
+            background: Background::default(),
             damage: Arc::new(NoDamageObserver),
             clock: Arc::clone(&self.clock),
             broker: BROKER,
