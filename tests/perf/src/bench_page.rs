@@ -185,7 +185,7 @@ mod tests {
         let rate = "mb_per_second";
         let values = [
             ("produce-16", Peer::Siltstone, 1, rate, 80.0),
-            ("disk-fresh", Peer::Machine, 1, rate, 100.0),
+            ("disk-recycled", Peer::Machine, 1, rate, 100.0),
             ("produce-16", Peer::Client, 1, rate, 500.0),
         ];
         assert_eq!(found(&report(&values), &BARS[2]).unwrap().median, 0.8);
