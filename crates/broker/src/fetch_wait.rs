@@ -141,7 +141,7 @@ impl Target {
         self.partition.readable_offsets().map_or(true, |offsets| self.offset != offsets.visible_end(isolation))
     }
 
-    /// Whether what is read is in segments only.
+    /// Whether a read begins in segments.
     fn is_history(&self, isolation: Isolation) -> bool {
         self.partition.is_in_segments(self.offset, isolation)
     }

@@ -259,17 +259,14 @@ impl Segments {
         if let Some(index) = self.indexes.get(&place) {
             return Ok(index);
         }
-        let key = segment.object.to_string();
-        let damaged = |detail: String| ReadError::Damaged { partition, detail: format!("index in object {key}: {detail}") };
+        let object = segment.object;
+        let damaged = move |detail: String| ReadError::Damaged { partition, detail: format!("index in object {object}: {detail}") };
         if MAX_INDEX_BYTES < segment.index_bytes {
             return Err(damaged(format!("{} bytes, at most {MAX_INDEX_BYTES} are possible", segment.index_bytes)));
         }
         let extent = segment::index_range(segment);
-        let (object, range, of) = (segment.object, extent.clone(), segment.clone());
-        let sound = move |bytes: Bytes| {
-            let damaged = |detail| ReadError::Damaged { partition, detail: format!("index in object {object}: {detail}") };
-            Index::parse(&bytes, &of).map_err(|error| damaged(error.to_string()))
-        };
+        let (range, of) = (extent.clone(), segment.clone());
+        let sound = move |bytes: Bytes| Index::parse(&bytes, &of).map_err(|error| damaged(error.to_string()));
         let fetch = Fetch { object, extent, range, block_bytes: u64::MAX, read_ahead: 0, class };
         let (index, _) = self.fetch_sound(partition, fetch, Vec::new(), sound).await?;
         let index = Arc::new(CachedIndex { index, bytes: u64::from(segment.index_bytes) });

@@ -1,6 +1,5 @@
 //! Where work goes that may wait while other work is due.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -47,12 +46,6 @@ impl Background {
             Some(runtime) => runtime.spawn(task),
             None => tokio::spawn(task),
         }
-    }
-}
-
-impl fmt::Debug for Background {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Background").field(&self.0.is_some()).finish()
     }
 }
 
