@@ -98,8 +98,8 @@ terraform: build ## the Terraform modules' tests, and their example applied to m
 fuzz: setup ## fuzz every decoder for SECONDS_EACH (20); TARGETS="request …" for some
 	@unset CARGO_TARGET_DIR; tests/fuzz/run $(or $(SECONDS_EACH),20) $(TARGETS)
 
-bench: build ## beside Apache Kafka and the machine's limits; CASES="produce-16 …" for some, QUICK=1 for ten minutes of them, ROUNDS=n (5)
-	@tests/perf/run bench $(PROGRAM) --rounds $(or $(ROUNDS),$(if $(QUICK),3,5)) --cases "$(CASES)" $(if $(QUICK),--quick --seconds 4)
+bench: build ## beside Apache Kafka and the machine's limits; CASES="produce-16 …" for some, QUICK=1 for ten minutes of them, ROUNDS=n (5), FLAGS
+	@tests/perf/run bench $(PROGRAM) --rounds $(or $(ROUNDS),$(if $(QUICK),3,5)) --cases "$(CASES)" $(if $(QUICK),--quick --seconds 4) $(FLAGS)
 
 numbers: build ## what a store is asked for and how it is felt: docs/operations/store.md; SECONDS_EACH=n of a measurement (20)
 	@tests/perf/run store $(PROGRAM) --seconds $(or $(SECONDS_EACH),20)

@@ -44,6 +44,8 @@ pub(crate) struct BenchReport {
     pub(crate) kafka: String,
     /// That were done.
     pub(crate) rounds: u32,
+    /// That were done of cases that no bar hangs on.
+    pub(crate) rounds_without_bar: u32,
     pub(crate) seconds: u64,
     pub(crate) samples: Vec<Sample>,
     pub(crate) failures: Vec<Failure>,
@@ -59,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) cases: Vec<String>,
     pub(crate) only_quick: bool,
     pub(crate) rounds: u32,
+    /// Of cases that no bar hangs on, the first of the others.
+    pub(crate) rounds_without_bar: u32,
     /// Of one measurement, warm-up apart.
     pub(crate) seconds: u64,
 }
@@ -102,11 +106,12 @@ pub(crate) struct Bench<'a> {
 pub(crate) fn measure(plan: &Plan, run: Run, after_round: impl Fn(&BenchReport) -> Result<()>) -> Result<BenchReport> {
     let selected = plan.selected()?;
     let kafka = plan.libraries.as_deref().map(kafka::version).unwrap_or_default();
-    let mut report = BenchReport { run, kafka, rounds: 0, seconds: plan.seconds, samples: Vec::new(), failures: Vec::new() };
+    let mut report =
+        BenchReport { run, kafka, rounds: 0, rounds_without_bar: 0, seconds: plan.seconds, samples: Vec::new(), failures: Vec::new() };
     let (_directory, work) = work_directory()?;
     let begun = Instant::now();
     for round in 1..=plan.rounds {
-        for case in &selected {
+        for case in selected.iter().filter(|case| round <= plan.rounds_without_bar || case.has_bar()) {
             for peer in case.peers.iter().filter(|peer| plan.has(**peer)) {
                 eprintln!("{:>5} s  round {round} of {}: {} on {}", begun.elapsed().as_secs(), plan.rounds, case.name, peer.name());
                 let place = work.join(format!("{}-{}-{round}", case.name, peer.name()));
@@ -126,7 +131,7 @@ pub(crate) fn measure(plan: &Plan, run: Run, after_round: impl Fn(&BenchReport) 
                 fs::remove_dir_all(&place)?;
             }
         }
-        report.rounds = round;
+        (report.rounds, report.rounds_without_bar) = (round, round.min(plan.rounds_without_bar));
         ensure!(!report.samples.is_empty(), "nothing could be measured");
         after_round(&report)?;
     }

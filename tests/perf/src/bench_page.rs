@@ -16,7 +16,11 @@ const CLIENT_SHARE: f64 = 0.8;
 pub(crate) fn render(report: &BenchReport) -> String {
     let kafka = if report.kafka.is_empty() { "without Apache Kafka".to_owned() } else { format!("beside Apache Kafka {}", report.kafka) };
     let rounds = if report.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", report.rounds) };
-    let mut text = format!("{} {rounds} of {} s for each case, {kafka}.\n", report.run.sentence(), report.seconds);
+    let mut text = format!("{} {rounds} of {} s for each case, {kafka}.", report.run.sentence(), report.seconds);
+    if report.rounds_without_bar < report.rounds {
+        text += &format!(" Cases without a bar: {}.", report.rounds_without_bar);
+    }
+    text += "\n";
     text += &machine::warning(report.samples.iter().map(|sample| sample.shares));
     text += "\n### Bars\n\n";
     text += &table(&["measure", "bar", "found", "least", "most", ""], BARS.iter().map(|bar| bar_row(report, bar)));
@@ -121,6 +125,7 @@ fn unit(name: &str) -> String {
         ("puts_per_second", "PUTs/s"),
         ("cpu_s_per_gib", "CPU s per GiB"),
         ("cpu_s_per_million", "CPU s per million records"),
+        ("load_cpu_s_per_gib", "the load's CPU s per GiB"),
         ("cpu_percent", "% of a core"),
         ("memory_mib", "memory, MiB"),
         ("written_per_byte", "bytes to disk per byte"),
@@ -154,9 +159,18 @@ mod tests {
             measures: [((*measure).to_owned(), *value)].into(),
             shares,
         });
-        let machine = Machine { cores: 2, processor: "fast".to_owned(), memory_bytes: 8 << 30, kernel: "6.1".to_owned() };
+        let machine =
+            Machine { cores: 2, processor: "fast".to_owned(), memory_bytes: 8 << 30, kernel: "6.1".to_owned(), returns_free_pages: false };
         let run = Run { date: "2026-01-01T00:00:00Z".to_owned(), program: "siltstone 1".to_owned(), revision: String::new(), machine };
-        BenchReport { run, kafka: "4".to_owned(), rounds: 3, seconds: 6, samples: samples.collect(), failures: Vec::new() }
+        BenchReport {
+            run,
+            kafka: "4".to_owned(),
+            rounds: 3,
+            rounds_without_bar: 3,
+            seconds: 6,
+            samples: samples.collect(),
+            failures: Vec::new(),
+        }
     }
 
     #[test]

@@ -107,6 +107,13 @@ pub(crate) struct Case {
     pub(crate) work: Work,
 }
 
+impl Case {
+    /// Whether a bar is held against it.
+    pub(crate) fn has_bar(&self) -> bool {
+        BARS.iter().any(|bar| bar.to.iter().chain([&bar.of]).any(|term| term.0 == self.name))
+    }
+}
+
 use Peer::{Client, Kafka, KafkaFsync, Machine, Siltstone};
 
 const OURS: &[Peer] = &[Siltstone];
@@ -174,8 +181,8 @@ pub(crate) const CASES: &[Case] = &[
     case("produce-old", "1 KiB, 16 partitions, message sets of Kafka 0.10", OURS, produce(Shape { settings: OLD, ..SHAPE })),
     on(Place::S3(10), case("produce-object", "1 KiB, 16 partitions, `object`", OURS, produce(Shape { durability: "object", ..SHAPE }))),
     case("delay-500", "1 KiB, 500 records/s", BROKERS, at(500.0)),
-    quick(case("delay-2000", "1 KiB, 2,000 records/s", BROKERS, at(2000.0))),
-    quick(case("delay-2000-at-once", "the same, sent without linger", &[Siltstone, KafkaFsync], at_once(2000.0))),
+    quick(case("delay-2000", "1 KiB, 2,000 records/s", ALL, at(2000.0))),
+    quick(case("delay-2000-at-once", "the same, sent without linger", &[Siltstone, KafkaFsync, Client], at_once(2000.0))),
     case("delay-10000", "1 KiB, 10,000 records/s", BROKERS, at(10_000.0)),
     quick(case("consume-16", "1 KiB, 16 partitions, from the beginning, warm", &[Siltstone, Kafka], Work::Consume(SHAPE))),
     case("consume-old", "the same as message sets of Kafka 0.10", OURS, Work::Consume(Shape { settings: OLD, ..SHAPE })),

@@ -24,6 +24,8 @@ use rdkafka::{Offset, TopicPartitionList};
 const POOL_BYTES: usize = 64 << 20;
 /// For whatever a client is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// For room in a client's queue, which holds the work of many times that.
+const FULL: Duration = Duration::from_millis(5);
 
 /// What producers send.
 #[derive(Clone, Debug)]
@@ -73,6 +75,14 @@ struct Shared {
 impl Shared {
     fn micros(&self) -> u64 {
         self.begun.elapsed().as_micros() as u64
+    }
+
+    /// Whether more is sent. Fails when a record was not acknowledged.
+    fn goes_on(&self) -> Result<bool> {
+        match self.failure.lock().expect("no holder panics").clone() {
+            Some(error) => Err(error).context("a record was not acknowledged"),
+            None => Ok(!self.stopping.load(Ordering::Relaxed)),
+        }
     }
 }
 
@@ -158,33 +168,9 @@ impl Load {
 
     fn send(&self, client: u64, producer: &BaseProducer<Reports>, pool: &[u8]) -> Result<()> {
         let shared = &producer.context().0;
-        let mut random = SmallRng::from_os_rng();
-        let clients = self.clients as u64;
-        let rate = self.rate.map(|rate| rate / clients as f64);
-        let mut sent = 0u64;
-        while !shared.stopping.load(Ordering::Relaxed) {
-            let due = match rate {
-                None => sent + 256,
-                Some(rate) => (shared.begun.elapsed().as_secs_f64() * rate) as u64,
-            };
-            while sent < due && !shared.stopping.load(Ordering::Relaxed) {
-                let at = random.random_range(0..pool.len() - self.record_bytes);
-                let was_due = rate.map_or(0, |rate| (sent as f64 / rate * 1e6) as usize);
-                // Clients begin at different partitions.
-                let partition =
-                    ((sent / self.run + client * u64::from(self.partitions.unsigned_abs()) / clients) % self.partitions as u64) as i32;
-                let record: BaseRecord<'_, (), [u8], usize> =
-                    BaseRecord::with_opaque_to(&self.topic, was_due).partition(partition).payload(&pool[at..at + self.record_bytes]);
-                match producer.send(record) {
-                    Ok(()) => sent += 1,
-                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => producer.poll(Duration::from_millis(5)),
-                    Err((error, _)) => return Err(error).context("send a record"),
-                }
-            }
-            producer.poll(if rate.is_some() { Duration::from_millis(1) } else { Duration::ZERO });
-            if let Some(error) = shared.failure.lock().expect("no holder panics").clone() {
-                return Err(error).context("a record was not acknowledged");
-            }
+        match self.rate {
+            None => self.send_as_many_as_go(client, producer, pool)?,
+            Some(rate) => self.send_when_due(client, rate / self.clients as f64, producer, pool)?,
         }
         if shared.purging.load(Ordering::Relaxed) {
             producer.purge(PurgeConfig::default().queue().inflight());
@@ -194,6 +180,77 @@ impl Load {
         }
         producer.poll(Duration::ZERO);
         Ok(())
+    }
+
+    /// Never polls for a while: librdkafka's poll asks again and again once less than a millisecond is left, and the broker that is
+    /// measured would have a core less.
+    fn send_as_many_as_go(&self, client: u64, producer: &BaseProducer<Reports>, pool: &[u8]) -> Result<()> {
+        let mut random = SmallRng::from_os_rng();
+        let mut sent = 0;
+        while producer.context().0.goes_on()? {
+            for _ in 0..256 {
+                if !self.send_one(client, sent, 0, producer, pool, &mut random)? {
+                    producer.poll(Duration::ZERO);
+                    thread::sleep(FULL);
+                    break;
+                }
+                sent += 1;
+            }
+            producer.poll(Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    /// Acknowledgements have a thread of their own, which notices each when it comes, and which the sender's sleep does not hold up.
+    fn send_when_due(&self, client: u64, rate: f64, producer: &BaseProducer<Reports>, pool: &[u8]) -> Result<()> {
+        let shared = &producer.context().0;
+        let polling = AtomicBool::new(true);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while polling.load(Ordering::Relaxed) {
+                    producer.poll(Duration::from_millis(100));
+                }
+            });
+            let send = || {
+                let mut random = SmallRng::from_os_rng();
+                let mut sent = 0;
+                while shared.goes_on()? {
+                    let due = Duration::from_secs_f64(sent as f64 / rate);
+                    match due.checked_sub(shared.begun.elapsed()).filter(|wait| !wait.is_zero()) {
+                        Some(wait) => thread::sleep(wait.min(FULL)),
+                        None if self.send_one(client, sent, due.as_micros() as usize, producer, pool, &mut random)? => sent += 1,
+                        None => thread::sleep(FULL),
+                    }
+                }
+                Ok(())
+            };
+            let sent = send();
+            polling.store(false, Ordering::Relaxed);
+            sent
+        })
+    }
+
+    /// `false` while the client's queue is full. `due`: microseconds from the start of the load.
+    fn send_one(
+        &self,
+        client: u64,
+        sent: u64,
+        due: usize,
+        producer: &BaseProducer<Reports>,
+        pool: &[u8],
+        random: &mut SmallRng,
+    ) -> Result<bool> {
+        let at = random.random_range(0..pool.len() - self.record_bytes);
+        // Clients begin at different partitions.
+        let begins = client * u64::from(self.partitions.unsigned_abs()) / self.clients as u64;
+        let partition = ((sent / self.run + begins) % self.partitions as u64) as i32;
+        let record: BaseRecord<'_, (), [u8], usize> =
+            BaseRecord::with_opaque_to(&self.topic, due).partition(partition).payload(&pool[at..at + self.record_bytes]);
+        match producer.send(record) {
+            Ok(()) => Ok(true),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
+            Err((error, _)) => Err(error).context("send a record"),
+        }
     }
 }
 
@@ -303,7 +360,8 @@ pub(crate) fn first_record(bootstrap: &str, topic: &str) -> Result<()> {
     let begun = Instant::now();
     while 0 < producer.in_flight_count() {
         ensure!(begun.elapsed() < PATIENCE, "no record was acknowledged within {} s", PATIENCE.as_secs());
-        producer.poll(Duration::from_millis(1));
+        producer.poll(Duration::ZERO);
+        thread::sleep(Duration::from_micros(200));
     }
     Ok(())
 }

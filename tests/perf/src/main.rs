@@ -70,6 +70,9 @@ enum Command {
         quick: bool,
         #[arg(long, default_value_t = 5)]
         rounds: u32,
+        /// Rounds of cases that no bar hangs on; as many as of the others if not given
+        #[arg(long)]
+        rounds_without_bar: Option<u32>,
         /// Seconds of each measurement
         #[arg(long, default_value_t = 6)]
         seconds: u64,
@@ -110,11 +113,19 @@ fn run(command: Command) -> Result<()> {
             let report = store_numbers::measure(&Scope { program, seconds, cold_mib }, run)?;
             report::save(&save.unwrap_or_else(|| pages::saved("store")), &report)
         }
-        Command::Bench { program, kafka, cases, quick, rounds, seconds, save } => {
+        Command::Bench { program, kafka, cases, quick, rounds, rounds_without_bar, seconds, save } => {
             let run = Run::of(&program)?;
             let save = save.or_else(|| cases.trim().is_empty().then(|| pages::saved("bench")));
             let cases = cases.split_whitespace().map(str::to_owned).collect();
-            let plan = Plan { program, libraries: kafka, cases, only_quick: quick, rounds, seconds };
+            let plan = Plan {
+                program,
+                libraries: kafka,
+                cases,
+                only_quick: quick,
+                rounds,
+                rounds_without_bar: rounds_without_bar.unwrap_or(rounds),
+                seconds,
+            };
             let report = bench::measure(&plan, run, |report| save.as_deref().map_or(Ok(()), |path| report::save(path, report)))?;
             print!("{}", bench_page::render(&report));
             Ok(())

@@ -35,10 +35,11 @@ impl Run {
 
     /// In one sentence, for a page.
     pub(crate) fn sentence(&self) -> String {
-        let Machine { cores, processor, memory_bytes, kernel } = &self.machine;
+        let Machine { cores, processor, memory_bytes, kernel, returns_free_pages } = &self.machine;
         let memory = (*memory_bytes as f64 / (1u64 << 30) as f64).round();
         let commit = if self.revision.is_empty() { String::new() } else { format!(" of commit {}", self.revision) };
-        format!("{}, {}{commit}: {cores} cores ({processor}), {memory} GiB, Linux {kernel}.", self.date, self.program)
+        let pages = if *returns_free_pages { ", which returns free pages to its host" } else { "" };
+        format!("{}, {}{commit}: {cores} cores ({processor}), {memory} GiB, Linux {kernel}{pages}.", self.date, self.program)
     }
 }
 

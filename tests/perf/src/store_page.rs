@@ -184,7 +184,8 @@ mod tests {
                          | `storage` | 0.023 | 1 GiB |\n";
 
     fn report() -> StoreReport {
-        let machine = Machine { cores: 2, processor: "fast".to_owned(), memory_bytes: 8 << 30, kernel: "6.1".to_owned() };
+        let machine =
+            Machine { cores: 2, processor: "fast".to_owned(), memory_bytes: 8 << 30, kernel: "6.1".to_owned(), returns_free_pages: false };
         let run = Run { date: "2026-01-01T00:00:00Z".to_owned(), program: "siltstone 1".to_owned(), revision: String::new(), machine };
         let requests = [(10, 40.0), (10_000, 44.0)].map(|(partitions, puts)| Requests {
             durability: "object".to_owned(),

@@ -170,7 +170,7 @@ impl Broker {
     }
 }
 
-/// CPU, memory and disk of a broker over a stretch of time.
+/// CPU, memory and disk of a broker over a stretch of time, and the CPU of the load, which is this process.
 struct Cost {
     pid: Option<u32>,
     watch: Watch,
@@ -185,10 +185,12 @@ impl Cost {
 
     /// By so many bytes and records that it took in or gave out.
     fn measures(&self, bytes: f64, records: f64) -> Measures {
-        let Some(pid) = self.pid else { return Measures::new() };
+        let of_load = self.watch.used_by(std::process::id()) / (bytes / GIB);
+        let Some(pid) = self.pid else { return measures(&[("load_cpu_s_per_gib", of_load)]) };
         let cpu = self.watch.used_by(pid);
         measures(&[
             ("cpu_s_per_gib", cpu / (bytes / GIB)),
+            ("load_cpu_s_per_gib", of_load),
             ("cpu_s_per_million", cpu / (records / 1e6)),
             ("memory_mib", memory_bytes(pid, "VmHWM") as f64 / MIB),
             ("written_per_byte", (written_bytes(pid) - self.written) as f64 / bytes),
