@@ -148,7 +148,6 @@ const EXIT_WAL_STOPPED: u8 = 3;
 const EXIT_WAL_DAMAGED: u8 = 4;
 
 fn main() -> ExitCode {
-    malloc::set_up();
     let command_line = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         // Help and version are asked for, and have lines of their own.

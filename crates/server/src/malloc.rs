@@ -1,24 +1,29 @@
-//! How glibc's allocator is set up for a broker; other C libraries keep their ways.
-#![allow(unsafe_code)] // mallopt has no safe wrapper
+//! The allocator of the whole process, RocksDB's C++ included: jemalloc, because what one range of the log has used serves the next one
+//! without the kernel finding and clearing pages for it again (docs/decisions/2026-11-29-jemalloc.md).
+//!
+//! On Linux it also is the C library's `malloc`; elsewhere Rust's allocations alone are its, with its own options.
+#![allow(unsafe_code)] // jemalloc finds its options by the name of a symbol
 
-/// Sets it up, before there is a second thread. What the environment sets by glibc's own variables stays as it is.
-///
-/// By default glibc has eight arenas for every core, and learns from the first large block that was freed to take all blocks of that size
-/// from them. Requests of every length then leave holes in each arena: a broker at full load took half as much memory again as it used
-/// (docs/decisions/2026-11-29-arenas.md).
-pub(crate) fn set_up() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        for (name, option, value) in [
-            ("MALLOC_ARENA_MAX", libc::M_ARENA_MAX, i32::try_from(cores).unwrap_or(i32::MAX)),
-            ("MALLOC_MMAP_THRESHOLD_", libc::M_MMAP_THRESHOLD, 1 << 20),
-            ("MALLOC_TRIM_THRESHOLD_", libc::M_TRIM_THRESHOLD, 32 << 20),
-        ] {
-            if std::env::var_os(name).is_none() {
-                // SAFETY: it takes plain numbers, and refuses those that it does not know by its result, which changes nothing for us.
-                unsafe { libc::mallopt(option, value) };
-            }
-        }
-    }
-}
+use std::ffi::{CStr, c_char};
+
+use tikv_jemallocator::Jemalloc;
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// An arena for each core instead of four: more of them only leave more holes. Huge pages, where the kernel gives them to who asks. What was
+/// not used for ten seconds, jemalloc's default, goes back to the kernel by a thread of its own, so that an idle broker gives back as well.
+/// What the environment's `MALLOC_CONF` says goes before this.
+const OPTIONS: &CStr = c"narenas_ratio:1,thp:always,background_thread:true";
+
+/// A pointer that may be shared: what it points to is constant.
+#[repr(transparent)]
+struct Options(*const c_char);
+
+// SAFETY: nobody writes to what it points to, which lives as long as the program.
+unsafe impl Sync for Options {}
+
+/// Read before the first allocation.
+// SAFETY: no other symbol of this name is there: jemalloc's own is weak, for programs to define theirs.
+#[unsafe(export_name = "malloc_conf")]
+static MALLOC_CONF: Options = Options(OPTIONS.as_ptr());

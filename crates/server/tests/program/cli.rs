@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::harness::{Broker, Ports, eventually, siltstone, siltstone_ok};
+use crate::harness::{Broker, Ports, eventually, siltstone, siltstone_in, siltstone_ok};
 
 /// Nothing waits for the clock: whatever is written is uploaded soon.
 const SOON: &[(&str, &str)] = &[
@@ -121,4 +121,15 @@ async fn configuration_is_listed_with_where_it_came_from() {
     let values: serde_json::Value = serde_json::from_str(&checked).unwrap();
     let node = values.as_array().unwrap().iter().find(|value| value["key"] == "node.id").unwrap();
     assert_eq!((node["value"].as_str(), node["source"].as_str()), (Some("7"), Some("--set node.id=7")));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_allocator_is_jemalloc_with_the_options_compiled_in() {
+    let output = siltstone_in(&[("MALLOC_CONF", "stats_print:true")], &["--version"]).await;
+    let figures = String::from_utf8_lossy(&output.stderr);
+    for option in ["malloc_conf: \"narenas_ratio:1,", "opt.thp: \"always\"", "opt.background_thread: true"] {
+        assert!(figures.contains(option), "{option} is not among: {figures}");
+    }
+    assert!(!figures.contains("Invalid"), "an option that jemalloc does not know: {figures}");
 }
