@@ -51,7 +51,10 @@ run: build ## start a broker on 127.0.0.1:9092 with its data below ./data; ARGS=
 minio: build ## a MinIO on the loopback and a broker on it, until Ctrl-C, with their data below ./data/minio; ARGS as for run
 	@exec tests/stores/minio $(PROGRAM) data/minio $(ARGS)
 
-check: setup ## format and lints, without running a test
+check: setup ## format, lock files and lints, without running a test
+	@for lock in tests/*/Cargo.lock tests/*/*/Cargo.lock; do \
+		$(CARGO) update --workspace --locked --quiet --manifest-path $${lock%lock}toml || { echo "bring it up to date: cargo update --workspace --manifest-path $${lock%lock}toml" >&2; exit 1; }; \
+	done
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
