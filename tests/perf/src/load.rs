@@ -161,93 +161,101 @@ impl Load {
             config.set("message.timeout.ms", "300000").set("queue.buffering.max.kbytes", (262_144 / self.clients).to_string());
             let producer: BaseProducer<Reports> = config.create_with_context(Reports(Arc::clone(&shared))).context("make a producer")?;
             let (load, pool) = (self.clone(), Arc::clone(&pool));
-            producing.threads.push(thread::spawn(move || load.send(client as u64, &producer, &pool)));
+            producing.threads.push(thread::spawn(move || Sender::new(&load, client as u64, &producer, &pool).run()));
         }
         Ok(producing)
     }
+}
 
-    fn send(&self, client: u64, producer: &BaseProducer<Reports>, pool: &[u8]) -> Result<()> {
-        let shared = &producer.context().0;
-        match self.rate {
-            None => self.send_as_many_as_go(client, producer, pool)?,
-            Some(rate) => self.send_when_due(client, rate / self.clients as f64, producer, pool)?,
+/// One producer's thread.
+struct Sender<'a> {
+    load: &'a Load,
+    producer: &'a BaseProducer<Reports>,
+    pool: &'a [u8],
+    random: SmallRng,
+    /// Where it begins, so that clients begin at different partitions.
+    first_partition: u64,
+    sent: u64,
+}
+
+impl<'a> Sender<'a> {
+    fn new(load: &'a Load, client: u64, producer: &'a BaseProducer<Reports>, pool: &'a [u8]) -> Self {
+        let first_partition = client * u64::from(load.partitions.unsigned_abs()) / load.clients as u64;
+        Self { load, producer, pool, random: SmallRng::from_os_rng(), first_partition, sent: 0 }
+    }
+
+    fn run(mut self) -> Result<()> {
+        match self.load.rate {
+            None => self.as_many_as_go()?,
+            Some(rate) => self.when_due(rate / self.load.clients as f64)?,
         }
-        if shared.purging.load(Ordering::Relaxed) {
-            producer.purge(PurgeConfig::default().queue().inflight());
+        if self.producer.context().0.purging.load(Ordering::Relaxed) {
+            self.producer.purge(PurgeConfig::default().queue().inflight());
         } else {
             // What was due is waited for: its delay counts.
-            producer.flush(PATIENCE).context("wait for the last records")?;
+            self.producer.flush(PATIENCE).context("wait for the last records")?;
         }
-        producer.poll(Duration::ZERO);
+        self.producer.poll(Duration::ZERO);
         Ok(())
     }
 
     /// Never polls for a while: librdkafka's poll asks again and again once less than a millisecond is left, and the broker that is
     /// measured would have a core less.
-    fn send_as_many_as_go(&self, client: u64, producer: &BaseProducer<Reports>, pool: &[u8]) -> Result<()> {
-        let mut random = SmallRng::from_os_rng();
-        let mut sent = 0;
-        while producer.context().0.goes_on()? {
+    fn as_many_as_go(&mut self) -> Result<()> {
+        while self.producer.context().0.goes_on()? {
+            let mut has_room = true;
             for _ in 0..256 {
-                if !self.send_one(client, sent, 0, producer, pool, &mut random)? {
-                    producer.poll(Duration::ZERO);
-                    thread::sleep(FULL);
-                    break;
-                }
-                sent += 1;
+                has_room = has_room && self.one(0)?;
             }
-            producer.poll(Duration::ZERO);
+            self.producer.poll(Duration::ZERO);
+            if !has_room {
+                thread::sleep(FULL);
+            }
         }
         Ok(())
     }
 
     /// Acknowledgements have a thread of their own, which notices each when it comes, and which the sender's sleep does not hold up.
-    fn send_when_due(&self, client: u64, rate: f64, producer: &BaseProducer<Reports>, pool: &[u8]) -> Result<()> {
-        let shared = &producer.context().0;
-        let polling = AtomicBool::new(true);
+    fn when_due(&mut self, rate: f64) -> Result<()> {
+        let (producer, polling) = (self.producer, AtomicBool::new(true));
         thread::scope(|scope| {
             scope.spawn(|| {
                 while polling.load(Ordering::Relaxed) {
                     producer.poll(Duration::from_millis(100));
                 }
             });
-            let send = || {
-                let mut random = SmallRng::from_os_rng();
-                let mut sent = 0;
-                while shared.goes_on()? {
-                    let due = Duration::from_secs_f64(sent as f64 / rate);
-                    match due.checked_sub(shared.begun.elapsed()).filter(|wait| !wait.is_zero()) {
-                        Some(wait) => thread::sleep(wait.min(FULL)),
-                        None if self.send_one(client, sent, due.as_micros() as usize, producer, pool, &mut random)? => sent += 1,
-                        None => thread::sleep(FULL),
-                    }
-                }
-                Ok(())
-            };
-            let sent = send();
+            let sent = self.until_told(rate);
             polling.store(false, Ordering::Relaxed);
             sent
         })
     }
 
-    /// `false` while the client's queue is full. `due`: microseconds from the start of the load.
-    fn send_one(
-        &self,
-        client: u64,
-        sent: u64,
-        due: usize,
-        producer: &BaseProducer<Reports>,
-        pool: &[u8],
-        random: &mut SmallRng,
-    ) -> Result<bool> {
-        let at = random.random_range(0..pool.len() - self.record_bytes);
-        // Clients begin at different partitions.
-        let begins = client * u64::from(self.partitions.unsigned_abs()) / self.clients as u64;
-        let partition = ((sent / self.run + begins) % self.partitions as u64) as i32;
+    fn until_told(&mut self, rate: f64) -> Result<()> {
+        let shared = &self.producer.context().0;
+        while shared.goes_on()? {
+            let due = Duration::from_secs_f64(self.sent as f64 / rate);
+            let early = due.saturating_sub(shared.begun.elapsed());
+            if !early.is_zero() {
+                thread::sleep(early.min(FULL));
+            } else if !self.one(due.as_micros() as usize)? {
+                thread::sleep(FULL);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one that was due so many microseconds after the load began; `false` while the client's queue is full.
+    fn one(&mut self, due: usize) -> Result<bool> {
+        let (load, bytes) = (self.load, self.load.record_bytes);
+        let at = self.random.random_range(0..self.pool.len() - bytes);
+        let partition = ((self.sent / load.run + self.first_partition) % load.partitions as u64) as i32;
         let record: BaseRecord<'_, (), [u8], usize> =
-            BaseRecord::with_opaque_to(&self.topic, due).partition(partition).payload(&pool[at..at + self.record_bytes]);
-        match producer.send(record) {
-            Ok(()) => Ok(true),
+            BaseRecord::with_opaque_to(&load.topic, due).partition(partition).payload(&self.pool[at..at + bytes]);
+        match self.producer.send(record) {
+            Ok(()) => {
+                self.sent += 1;
+                Ok(true)
+            }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
             Err((error, _)) => Err(error).context("send a record"),
         }
