@@ -327,7 +327,7 @@ pub(crate) const BARS: &[Bar] = &[
     bar("start to the first acknowledged record, ms", Term("start", Siltstone, "first_ms"), &[], AtMost(200.0)),
     bar("recovery within the memory budget, MiB/s", Term("recovery-256", Siltstone, "mib_per_second"), &[], AtLeast(500.0)),
     bar("recovery above it, MiB/s", Term("recovery-4096", Siltstone, "mib_per_second"), &[], AtLeast(200.0)),
-    bar("bytes written to disk per byte", Term("produce-16", Siltstone, "written_per_byte"), &[], AtMost(1.03)),
+    bar("bytes written to disk per byte accepted", Term("produce-16", Siltstone, "written_per_accepted"), &[], AtMost(1.03)),
 ];
 
 #[cfg(test)]

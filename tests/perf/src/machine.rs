@@ -1,6 +1,7 @@
 //! The machine that measures: what it is, and who had its processors meanwhile.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -20,6 +21,9 @@ pub(crate) struct Machine {
     /// times the price, and by far the most by who uses memory and files in memory for a short while.
     pub(crate) returns_free_pages: bool,
 }
+
+/// What Linux counts a disk's reads and writes in, whatever the disk has.
+const SECTOR_BYTES: f64 = 512.0;
 
 /// The largest free block that Linux knows, as a power of two of pages.
 const MAX_PAGE_ORDER: u32 = 10;
@@ -65,6 +69,18 @@ pub(crate) fn memory_bytes(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     line.and_then(|value| value.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// Bytes that the disk of this path has been told to write since the machine started, whoever told it; `None` where it is no disk of its own.
+pub(crate) fn disk_written_bytes(path: &Path) -> Option<f64> {
+    let device = rustix::fs::stat(path).ok()?.st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    sectors_written(&fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?).map(|sectors| sectors * SECTOR_BYTES)
+}
+
+/// The seventh field of a block device's `stat`.
+fn sectors_written(stat: &str) -> Option<f64> {
+    stat.split_ascii_whitespace().nth(6)?.parse().ok()
 }
 
 /// The whole machine's time since it started, in ticks of one processor.
@@ -192,6 +208,13 @@ mod tests {
         assert!(warning([with(0.9, 0.0), with(0.1, 0.15), with(0.0, 0.0)]).starts_with("**Others had 25 % of the processors"));
         assert_eq!(warning([with(0.9, 0.0), with(0.1, 0.1), with(0.0, 0.0)]), "");
         assert_eq!(warning([]), "");
+    }
+
+    #[test]
+    fn a_disk_counts_in_sectors() {
+        assert_eq!(sectors_written(" 5 1 40 2 7 3 88 4 0 5 6\n"), Some(88.0));
+        assert_eq!(sectors_written("5 1"), None);
+        assert_eq!(disk_written_bytes(Path::new("/proc")), None);
     }
 
     #[test]

@@ -35,7 +35,7 @@ const STOPS: &[(&str, &str)] = &[
     ),
     ("p99 at 2,000/s to a raw fdatasync", "librdkafka's linger of 5 ms alone is eight times that. The next row is without it."),
     (
-        "bytes written to disk per byte",
+        "bytes written to disk per byte accepted",
         "headers and control rows of the log are 0.5 %, which is all that `make guard` finds. The rest are memtables that spill once in a \
          while, when an upload is late.",
     ),

@@ -16,7 +16,7 @@ use crate::cases::{Case, Peer, Place, Shape, Work};
 use crate::kafka::Kafka;
 use crate::limits::{self, Append};
 use crate::load::{Consumed, Load, MockBroker, Reading, Until, create_topic, first_record};
-use crate::machine::{Watch, memory_bytes};
+use crate::machine::{self, Watch, memory_bytes};
 use crate::siltstone::{Setup, Siltstone, Store};
 use crate::statistics::Delays;
 use crate::{cold_read, object_delay};
@@ -140,6 +140,15 @@ impl Broker {
         }
     }
 
+    /// Bytes of record batches accepted so far, as far as the broker tells: records with their keys, headers and lengths, and the batches'
+    /// own headers.
+    fn accepted_bytes(&self) -> Result<Option<f64>> {
+        match self {
+            Self::Siltstone(broker, _) => Ok(Some(broker.metrics()?.sum("siltstone_topic_bytes_in_total", &[]))),
+            Self::Kafka(_) | Self::Client(_) => Ok(None),
+        }
+    }
+
     fn create_topic(&self, shape: Shape) -> Result<()> {
         match self {
             Self::Siltstone(..) => create_topic(&self.bootstrap(), TOPIC, shape.partitions, &[("durability", shape.durability)]),
@@ -198,7 +207,8 @@ impl Cost {
     }
 }
 
-/// Bytes that a process has caused to be written to a disk; a file system in memory is none.
+/// Bytes that a process has caused to be written to a disk; a file system in memory is none. Linux counts a folio of many pages whole each
+/// time that a part of it is written after a sync.
 fn written_bytes(pid: u32) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
     io.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok()).unwrap_or(0)
@@ -209,12 +219,18 @@ fn produce(bench: &Bench<'_>, case: &Case, peer: Peer, shape: Shape) -> Result<M
     broker.create_topic(shape)?;
     let producing = broker.load(shape).start()?;
     thread::sleep(WARM_UP);
+    // The disk is asked after the broker both times, so that both are asked for the same stretch of time.
+    let accepted_and_written = || anyhow::Ok(broker.accepted_bytes()?.zip(machine::disk_written_bytes(bench.place)));
+    let so_far = accepted_and_written()?;
     let (cost, begun, before) = (Cost::start(&broker), Instant::now(), producing.acknowledged());
     thread::sleep(bench.time);
     let (after, seconds) = (producing.acknowledged(), begun.elapsed().as_secs_f64());
     let (bytes, records) = ((after.bytes - before.bytes) as f64, (after.records - before.records) as f64);
     ensure!(0.0 < records, "nothing was acknowledged");
     let mut found = cost.measures(bytes, records);
+    if let Some(((accepted, written), (accepted_before, written_before))) = accepted_and_written()?.zip(so_far) {
+        found.insert("written_per_accepted".to_owned(), (written - written_before) / (accepted - accepted_before));
+    }
     producing.give_up()?;
     found.extend(measures(&[("mb_per_second", bytes / MB / seconds), ("records_per_second", records / seconds)]));
     Ok(found)
