@@ -86,7 +86,11 @@ impl Shared {
     }
 }
 
-struct Reports(Arc<Shared>);
+struct Reports {
+    shared: Arc<Shared>,
+    /// Of this producer: reports that came, good or bad.
+    came: AtomicU64,
+}
 
 impl ClientContext for Reports {
     // A broker that is stopped under load is no news.
@@ -98,7 +102,8 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, due: usize) {
-        let shared = &self.0;
+        let shared = &self.shared;
+        self.came.fetch_add(1, Ordering::Relaxed);
         match result {
             Ok(record) => {
                 shared.records.fetch_add(1, Ordering::Relaxed);
@@ -159,7 +164,8 @@ impl Load {
             let mut config = client_config(&self.bootstrap, &self.settings);
             // A record that waits for a stopped store is late, not lost.
             config.set("message.timeout.ms", "300000").set("queue.buffering.max.kbytes", (262_144 / self.clients).to_string());
-            let producer: BaseProducer<Reports> = config.create_with_context(Reports(Arc::clone(&shared))).context("make a producer")?;
+            let producer: BaseProducer<Reports> =
+                config.create_with_context(Reports { shared: Arc::clone(&shared), came: AtomicU64::new(0) }).context("make a producer")?;
             let (load, pool) = (self.clone(), Arc::clone(&pool));
             producing.threads.push(thread::spawn(move || Sender::new(&load, client as u64, &producer, &pool).run()));
         }
@@ -189,7 +195,7 @@ impl<'a> Sender<'a> {
             None => self.as_many_as_go()?,
             Some(rate) => self.when_due(rate / self.load.clients as f64)?,
         }
-        if self.producer.context().0.purging.load(Ordering::Relaxed) {
+        if self.producer.context().shared.purging.load(Ordering::Relaxed) {
             self.producer.purge(PurgeConfig::default().queue().inflight());
         } else {
             // What was due is waited for: its delay counts.
@@ -202,17 +208,29 @@ impl<'a> Sender<'a> {
     /// Never polls for a while: librdkafka's poll asks again and again once less than a millisecond is left, and the broker that is
     /// measured would have a core less.
     fn as_many_as_go(&mut self) -> Result<()> {
-        while self.producer.context().0.goes_on()? {
+        while self.producer.context().shared.goes_on()? {
             let mut has_room = true;
             for _ in 0..256 {
                 has_room = has_room && self.one(0)?;
             }
-            self.producer.poll(Duration::ZERO);
             if !has_room {
                 thread::sleep(FULL);
             }
+            self.take_reports();
         }
         Ok(())
+    }
+
+    /// All that are there: a poll takes one batch's.
+    fn take_reports(&self) {
+        let came = &self.producer.context().came;
+        loop {
+            let before = came.load(Ordering::Relaxed);
+            self.producer.poll(Duration::ZERO);
+            if came.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
     }
 
     /// Acknowledgements have a thread of their own, which notices each when it comes, and which the sender's sleep does not hold up.
@@ -231,7 +249,7 @@ impl<'a> Sender<'a> {
     }
 
     fn until_told(&mut self, rate: f64) -> Result<()> {
-        let shared = &self.producer.context().0;
+        let shared = &self.producer.context().shared;
         while shared.goes_on()? {
             let due = Duration::from_secs_f64(self.sent as f64 / rate);
             let early = due.saturating_sub(shared.begun.elapsed());
