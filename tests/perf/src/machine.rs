@@ -71,7 +71,8 @@ pub(crate) fn memory_bytes(pid: u32, key: &str) -> u64 {
     line.and_then(|value| value.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// Bytes that the disk of this path has been told to write since the machine started, whoever told it; `None` where it is no disk of its own.
+/// Bytes that the disk of this path has been told to write since the machine started, whoever told it; `None` where it is no disk of its
+/// own.
 pub(crate) fn disk_written_bytes(path: &Path) -> Option<f64> {
     let device = rustix::fs::stat(path).ok()?.st_dev;
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
