@@ -500,10 +500,7 @@ impl Pipeline {
     }
 
     async fn next(&mut self, progress: &Progress, seal_at: Option<Instant>) -> Event {
-        if self.followed < publishable_end(progress) {
-            tokio::task::yield_now().await;
-            return Event::Look;
-        }
+        let is_behind = self.followed < publishable_end(progress);
         let give_up_at = self.last_publish_until.or(self.stop.map(|stop| stop.at));
         let wake_at = seal_at.into_iter().chain(give_up_at).min();
         tokio::select! {
@@ -515,9 +512,11 @@ impl Pipeline {
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             },
             () = self.shared.changed.notified() => Event::Look,
+            // Below the others: who appends faster than the log is followed must not keep ranges from being published.
+            () = tokio::task::yield_now(), if is_behind => Event::Look,
             // The log outlives the offload; should it go first, it has nothing new to tell.
-            Ok(()) = self.progress.changed() => Event::Look,
-            () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => Event::Look,
+            Ok(()) = self.progress.changed(), if !is_behind => Event::Look,
+            () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if !is_behind && wake_at.is_some() => Event::Look,
         }
     }
 }

@@ -265,6 +265,23 @@ async fn r25_a_full_log_drains_and_takes_appends_again() {
     assert_eq!(life.handle.status().unoffloaded_by_topic.len(), 0);
 }
 
+/// The task never rests, so time does not go on by itself.
+#[tokio::test(start_paused = true)]
+async fn who_appends_faster_than_the_log_is_followed_does_not_keep_it_from_being_published() {
+    let (mut world, life) = two_partitions(1).await;
+    world.wal.one_by_one.store(true, Ordering::Relaxed);
+    let started = std::time::Instant::now();
+    while world.ledger.recorded().is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(20), "nothing is published of {} entries", world.end());
+        append_both(&mut world, 1);
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    assert!(world.ledger.published_end() < world.end(), "appends went on");
+    world.wal.one_by_one.store(false, Ordering::Relaxed);
+    life.handle.flush(world.end()).await.unwrap();
+    world.check_all_published().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn publishing_keeps_the_order_of_the_log_whatever_the_uploads_do() {
     use store::faults::Fault::Delay;

@@ -1,7 +1,7 @@
-//! A log that watches how it is used, can hide an entry, and can append one while a range is being sealed.
+//! A log that watches how it is used, can hide an entry, can be followed slowly, and can append an entry while a range is being sealed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub(crate) struct WatchedWal {
     pub(crate) trimmed: AtomicU64,
     /// An entry that scans do not find.
     pub(crate) hidden: AtomicU64,
+    /// Whether the task is shown one entry at a time.
+    pub(crate) one_by_one: AtomicBool,
     /// Appended when the next range is sealed, which goes on once the task has looked at it.
     pub(crate) during_seal: Mutex<Option<(Entry, Urgency)>>,
     /// The task runs here; ranges are sealed on other threads.
@@ -39,6 +41,7 @@ impl WatchedWal {
             told,
             trimmed: AtomicU64::new(0),
             hidden: AtomicU64::new(0),
+            one_by_one: AtomicBool::new(false),
             during_seal: Mutex::default(),
             home: thread::current().id(),
             looked: Mutex::new(Lsn::ZERO),
@@ -66,6 +69,9 @@ impl WriteAheadLog for WatchedWal {
         let mut entries = self.inner.scan(from, below, max_bytes)?;
         entries.retain(|(lsn, _)| lsn.0 != self.hidden.load(Ordering::Relaxed));
         if thread::current().id() == self.home {
+            if self.one_by_one.load(Ordering::Relaxed) {
+                entries.truncate(1);
+            }
             *self.looked.lock() = entries.last().map_or(from, |(last, _)| last.next());
             self.looks.notify_all();
         } else {
