@@ -12,9 +12,9 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// An arena for each core instead of four: more of them only leave more holes. Huge pages, where the kernel gives them to who asks. What was
-/// not used for ten seconds, jemalloc's default, goes back to the kernel by a thread of its own, so that an idle broker gives back as well.
+/// not used for a second goes back to the kernel, by a thread of its own, so that an idle broker gives back as well.
 /// What the environment's `MALLOC_CONF` says goes before this.
-const OPTIONS: &CStr = c"narenas_ratio:1,thp:always,background_thread:true";
+const OPTIONS: &CStr = c"narenas_ratio:1,thp:always,background_thread:true,dirty_decay_ms:1000";
 
 /// A pointer that may be shared: what it points to is constant.
 #[repr(transparent)]

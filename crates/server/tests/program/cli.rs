@@ -128,7 +128,7 @@ async fn configuration_is_listed_with_where_it_came_from() {
 async fn the_allocator_is_jemalloc_with_the_options_compiled_in() {
     let output = siltstone_in(&[("MALLOC_CONF", "stats_print:true")], &["--version"]).await;
     let figures = String::from_utf8_lossy(&output.stderr);
-    for option in ["malloc_conf: \"narenas_ratio:1,", "opt.thp: \"always\"", "opt.background_thread: true"] {
+    for option in ["malloc_conf: \"narenas_ratio:1,", "opt.thp: \"always\"", "opt.background_thread: true", "opt.dirty_decay_ms: 1000"] {
         assert!(figures.contains(option), "{option} is not among: {figures}");
     }
     assert!(!figures.contains("Invalid"), "an option that jemalloc does not know: {figures}");
