@@ -194,6 +194,7 @@ impl OldFetch<'_> {
                 at_least_one: true,
                 isolation: self.wanted.isolation,
                 class: ReadClass::CatchUp,
+                answer_by: Some(self.wanted.deadline),
             };
             let charged = charge.bytes();
             charge.grow(READ_ON).await;

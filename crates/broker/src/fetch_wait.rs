@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use partition::{Isolation, Partition, ProgressWatch, ReadClass, ReadError, ReadRequest, ReadResult};
 use runtime::Random;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use types::Offset;
 
 use crate::hurry::Hurry;
@@ -21,9 +21,10 @@ use crate::memory_budget::{Charge, MemoryBudget};
 const READS_AT_ONCE: usize = 32;
 /// A fetch begins to read when it has room for this much, so that the first batch hardly ever exceeds what is charged for it.
 const MIN_ROOM: usize = 1 << 20;
-/// How long an answer that has enough waits for reads that are still under way.
+/// How long an answer that has enough waits for reads that are still under way, and what was read of a partition for what follows it, where
+/// the client does not wait longer.
 const STRAGGLERS: Duration = Duration::from_millis(50);
-/// How long a fetch that has nothing yet stays with a slow store: below clients' request time-out of 30 s.
+/// How long a fetch that has nothing yet waits for memory and stays with a slow store: below clients' request time-out of 30 s.
 const LONGEST_READ: Duration = Duration::from_secs(20);
 /// A fetch that wants much looks again no more often than this, however many small appends wake it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -112,12 +113,19 @@ impl Look<'_> {
         let want = with_data.iter().map(|index| self.targets[*index].max_bytes).fold(0, usize::saturating_add).min(self.wanted.max_bytes);
         // Answers of history are large, and clients that store them read them slowly: a consumer at the tail must not wait for that.
         let is_history = with_data.iter().any(|index| self.targets[*index].is_history(self.wanted.isolation));
-        let mut charge = if is_history {
-            self.answers.up_to_of_half(want.max(1), MIN_ROOM).await
-        } else {
-            self.answers.up_to(want.max(1), MIN_ROOM).await
+        let leave_at = Instant::now() + LONGEST_READ;
+        let charge = async {
+            if is_history {
+                self.answers.up_to_of_half(want.max(1), MIN_ROOM).await
+            } else {
+                self.answers.up_to(want.max(1), MIN_ROOM).await
+            }
         };
-        Reads::new(self, &mut partitions, with_data, self.wanted.max_bytes.min(charge.bytes())).run(hurry).await;
+        let mut charge = timeout_at(leave_at, charge).await.unwrap_or_else(|_| self.answers.charge());
+        if 0 < charge.bytes() {
+            let room = self.wanted.max_bytes.min(charge.bytes());
+            Reads::new(self, &mut partitions, with_data, room, leave_at).run(hurry).await;
+        }
         for (target, partition) in self.targets.iter().zip(&mut partitions) {
             // Its marks go out all the same.
             partition.get_or_insert_with(|| target.empty());
@@ -152,9 +160,9 @@ impl Target {
         Ok(ReadResult { batches: Vec::new(), bytes: 0, next_offset: self.offset, offsets, sources: partition::ReadSources::default() })
     }
 
-    async fn read(&self, isolation: Isolation, max_bytes: usize, at_least_one: bool) -> Result<ReadResult, ReadError> {
-        let request = ReadRequest { offset: self.offset, max_bytes, at_least_one, isolation, class: ReadClass::CatchUp };
-        self.partition.read(request).await
+    async fn read(&self, isolation: Isolation, max_bytes: usize, at_least_one: bool, answer_by: Instant) -> Result<ReadResult, ReadError> {
+        let (offset, class, answer_by) = (self.offset, ReadClass::CatchUp, Some(answer_by));
+        self.partition.read(ReadRequest { offset, max_bytes, at_least_one, isolation, class, answer_by }).await
     }
 }
 
@@ -175,7 +183,10 @@ struct Reads<'a> {
     /// Bytes that no finished or running read has taken.
     room: usize,
     bytes: usize,
-    started: Instant,
+    /// When a partition's read answers with what it has.
+    answer_by: Instant,
+    /// When nothing is waited for any more, though nothing was read.
+    leave_at: Instant,
     enough_since: Option<Instant>,
 }
 
@@ -186,8 +197,15 @@ struct Done {
 }
 
 impl<'a> Reads<'a> {
-    fn new(look: &'a Look<'a>, results: &'a mut [Option<Result<ReadResult, ReadError>>], order: Vec<usize>, room: usize) -> Self {
-        Self { look, results, order, begun: 0, room, bytes: 0, started: Instant::now(), enough_since: None }
+    fn new(
+        look: &'a Look<'a>,
+        results: &'a mut [Option<Result<ReadResult, ReadError>>],
+        order: Vec<usize>,
+        room: usize,
+        leave_at: Instant,
+    ) -> Self {
+        let answer_by = look.wanted.deadline.max(Instant::now() + STRAGGLERS);
+        Self { look, results, order, begun: 0, room, bytes: 0, answer_by, leave_at, enough_since: None }
     }
 
     async fn run(mut self, hurry: &mut Hurry) {
@@ -197,7 +215,7 @@ impl<'a> Reads<'a> {
             while running.len() < READS_AT_ONCE
                 && let Some((index, room)) = self.next()
             {
-                let read = self.look.targets[index].read(isolation, room, false);
+                let read = self.look.targets[index].read(isolation, room, false, self.answer_by);
                 running.push(read.map(move |result| Done { index, room, result }));
             }
             if running.is_empty() {
@@ -218,7 +236,12 @@ impl<'a> Reads<'a> {
             if self.results[index].as_ref().is_some_and(Result::is_err) {
                 continue;
             }
-            let result = self.look.targets[index].read(isolation, 0, true).await;
+            let result = tokio::select! {
+                biased;
+                result = self.look.targets[index].read(isolation, 0, true, self.answer_by) => result,
+                () = tokio::time::sleep_until(self.leave_at) => return,
+                () = hurry.wait() => return,
+            };
             self.finish(Done { index, room: 0, result });
         }
     }
@@ -248,7 +271,7 @@ impl<'a> Reads<'a> {
         match self.enough_since {
             Some(since) => since + STRAGGLERS,
             None if 0 < self.bytes => self.look.wanted.deadline,
-            None => self.started + LONGEST_READ,
+            None => self.leave_at,
         }
     }
 }

@@ -2,10 +2,12 @@
 //! re-encoded. A read that finds its plan overtaken, because an entry was trimmed or an object replaced, plans again.
 
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use metadata_api::MetadataError;
 use records::{Batch, BatchBuilder, Codec};
 use store::{ReadClass, StoreError};
+use tokio::time::{Instant, timeout_at};
 use types::{ObjectKey, Offset, SegmentRef, Timestamp};
 use wal::{EntryKind, ReadFrom};
 
@@ -36,6 +38,8 @@ pub struct ReadRequest {
     pub isolation: Isolation,
     /// On whose budget objects are read. What was appended within the last minute is read on the tail's, whoever reads history.
     pub class: ReadClass,
+    /// From then on nothing more is waited for, once there is a batch to answer. `None`: however long it takes.
+    pub answer_by: Option<Instant>,
 }
 
 /// Bytes of an answer by where they came from, counted when they arrived and not when they were planned.
@@ -114,6 +118,14 @@ impl Answer {
         self.batches.push(batch);
         self.next = next;
         true
+    }
+
+    /// Waits for something that may become part of the answer; `None` where it goes out without.
+    async fn or_late<F: Future>(&self, awaited: F) -> Option<F::Output> {
+        match self.request.answer_by.filter(|_| !self.batches.is_empty()) {
+            Some(at) => timeout_at(at, awaited).await.ok(),
+            None => Some(awaited.await),
+        }
     }
 
     fn finish(self, offsets: Offsets) -> ReadResult {
@@ -233,7 +245,8 @@ impl Partition {
 
     /// Adds batches of the next few segments; true if there may be more.
     async fn read_segments(&self, answer: &mut Answer, tail_begins: Option<Offset>, offsets: &Offsets) -> Result<bool, ReadError> {
-        let page = self.shared.segments.page(self.id, answer.next).await?;
+        let Some(page) = answer.or_late(self.shared.segments.page(self.id, answer.next)).await else { return Ok(false) };
+        let page = page?;
         self.advance_log_start(page.log_start);
         if answer.next < page.log_start {
             return Ok(true);
@@ -256,9 +269,11 @@ impl Partition {
             (last.pace, last.following) = (pace, following);
         }
         let wanted: Vec<&SegmentRef> = requests.iter().map(|request| request.segment).collect();
-        let reads = join_all(requests.into_iter().map(|request| segments.read(self.id, request))).await;
+        let mut reads: FuturesOrdered<_> = requests.into_iter().map(|request| segments.read(self.id, request)).collect();
         let visible_end = offsets.visible_end(answer.request.isolation);
-        for (segment, read) in wanted.into_iter().zip(reads) {
+        for segment in wanted {
+            // One for each segment; those that are left behind arrive in the read cache.
+            let Some(Some(read)) = answer.or_late(reads.next()).await else { return Ok(false) };
             match read {
                 Ok(read) => {
                     if !add_segment(answer, segment, read, visible_end) {

@@ -291,6 +291,23 @@ async fn t20_a_store_slower_than_max_wait_is_waited_for_when_there_is_nothing_el
 }
 
 #[tokio::test]
+async fn t20_a_consumer_is_given_what_there_is_when_the_next_segment_is_slow() {
+    let broker = TestBroker::start().await;
+    let topic = broker.create_topic("t", 1, &[]).await;
+    let mut peer = broker.connect().await;
+    for value in ["first", "second"] {
+        peer.produce("t", 0, batch(&[value])).await;
+        broker.offload(TopicPartition::new(topic, 0)).await;
+    }
+    // Longer than anybody waits.
+    let mut delays = vec![Fault::Delay(Duration::from_secs(600)); SLOW_READS];
+    delays[0] = Fault::Delay(Duration::ZERO);
+    broker.store.script(Operation::GetRange, delays);
+    let answer = peer.ask(12, &fetch_request("t", &[(0, 0)]).with_max_wait_ms(10)).await;
+    assert_eq!(values(&answer.responses[0].partitions[0]), ["first"]);
+}
+
+#[tokio::test]
 async fn t20_a_slow_read_beside_a_fast_one_neither_delays_it_nor_starts_over_for_ever() {
     let broker = TestBroker::start().await;
     let topic = broker.create_topic("t", 2, &[]).await;

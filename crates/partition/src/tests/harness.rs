@@ -302,6 +302,7 @@ pub(super) fn from_offset(offset: i64) -> ReadRequest {
         at_least_one: true,
         isolation: Isolation::ReadUncommitted,
         class: ReadClass::CatchUp,
+        answer_by: None,
     }
 }
 

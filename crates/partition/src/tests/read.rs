@@ -6,6 +6,7 @@ use futures::FutureExt;
 use records::BatchHeader;
 use store::faults::Fault;
 use store::{ObjectStore, Operation, ReadClass};
+use tokio::time::Instant;
 use types::Durability::{Object, Wal};
 use types::{BrokerEpoch, BrokerId, LeaderEpoch, Lsn, ObjectKey, ObjectNumber, Offset, SegmentRef, Timestamp};
 use wal::{MemoryOptions, TailLimits, WriteAheadLog};
@@ -173,6 +174,20 @@ async fn t20_a_store_slower_than_its_readers_patience_makes_progress() {
     };
     assert_eq!(records_in(&read.batches).len(), 8);
     assert!(1 < tries);
+}
+
+/// With many small segments and a slow store a reader would else hear nothing until all of a large answer is there.
+#[tokio::test(start_paused = true)]
+async fn t20_an_answer_goes_out_in_time_with_what_there_is_of_it() {
+    for (delays, hears_after) in [([0, 60_000], 500), ([60_000, 90_000], 60_000)] {
+        let (bench, partition) = history(Object).await;
+        bench.store.script(Operation::GetRange, delays.map(|ms| Fault::Delay(Duration::from_millis(ms))));
+        let started = Instant::now();
+        let answer_by = Some(started + Duration::from_millis(500));
+        let read = partition.read(ReadRequest { answer_by, ..from_offset(0) }).await.unwrap();
+        assert_eq!((records_in(&read.batches).len(), read.next_offset.0), (4, 4), "the first segment, after {delays:?}");
+        assert_eq!(started.elapsed(), Duration::from_millis(hears_after));
+    }
 }
 
 #[tokio::test]
