@@ -208,7 +208,10 @@ impl Partition {
             };
             log.producers.appended(sequenced, appended, self.shared.clock.monotonic());
         }
-        let ticket = log.wait(level, indexed.end());
+        let ticket = match level {
+            Level::Nothing => AppendTicket::written(self.shared.wal.progress(), lsn),
+            level => log.wait(level, indexed.end()),
+        };
         Ok(Appended { base_offset, last_offset, log_append_time, log_start: log.log_start, duplicate: false, ticket })
     }
 

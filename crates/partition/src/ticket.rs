@@ -1,28 +1,48 @@
 //! Tickets of appends, and the queues in which a partition keeps them until the log has come far enough.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::sync::oneshot;
-use types::Offset;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{oneshot, watch};
+use types::{Lsn, Offset};
+use wal::Progress;
 
 use crate::AppendError;
 
-/// Resolves when an append is as durable as its `acks` asks for, or when it is certain that nobody will say so. Dropping it
-/// changes nothing about the append.
+/// Resolves when an append is as durable as its `acks` asks for, or when it is certain that nobody will say so. With `acks=0` that is when the
+/// log has written it: until then its bytes are in memory, and whoever counts those must know. Dropping it changes nothing about the append.
 #[derive(Debug)]
 pub struct AppendTicket(State);
 
-#[derive(Debug)]
 enum State {
     Durable,
+    Writing(BoxFuture<'static, ()>),
     Waiting(oneshot::Receiver<Result<(), AppendError>>),
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Durable => "Durable",
+            Self::Writing(_) => "Writing",
+            Self::Waiting(_) => "Waiting",
+        })
+    }
 }
 
 impl AppendTicket {
     pub(crate) fn durable() -> Self {
         Self(State::Durable)
+    }
+
+    /// Resolves once entry `lsn` is written, or will not be because the log has stopped.
+    pub(crate) fn written(mut progress: watch::Receiver<Progress>, lsn: Lsn) -> Self {
+        let is_over = move |progress: &Progress| lsn < progress.appended || progress.stopped.is_some();
+        Self(State::Writing(async move { drop(progress.wait_for(is_over).await) }.boxed()))
     }
 }
 
@@ -32,6 +52,7 @@ impl Future for AppendTicket {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Durable => Poll::Ready(Ok(())),
+            State::Writing(writing) => writing.poll_unpin(cx).map(Ok),
             State::Waiting(receiver) => {
                 let answer = ready!(Pin::new(receiver).poll(cx));
                 Poll::Ready(answer.unwrap_or_else(|_| Err(AppendError::LogStopped { reason: "the broker's log was dropped".into() })))

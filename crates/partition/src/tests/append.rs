@@ -1,7 +1,8 @@
 use futures::FutureExt;
 use types::Durability::{Object, Wal};
+use tokio::sync::watch;
 use types::LeaderEpoch;
-use wal::{MemoryOptions, Urgency};
+use wal::{MemoryOptions, Urgency, WriteAheadLog};
 
 use super::harness::*;
 use crate::*;
@@ -250,6 +251,25 @@ async fn acks_0_does_not_wait_and_becomes_visible_all_the_same() {
     bench.wal.release_syncs();
     watch.changed().await;
     assert_eq!(values(&partition, 0).await, ["a"]);
+}
+
+/// Else the bytes of a producer that waits for nothing are bounded by nobody.
+#[tokio::test]
+async fn acks_0_counts_as_answered_once_it_is_written_or_never_will_be() {
+    let bench = Bench::new();
+    let log = UrgencyLog::new();
+    let partitions = new_partitions_over(log.clone(), &bench.store, &bench.metadata, &bench.clock, Limits::default());
+    partitions.finish_recovery();
+    let partition = partitions.open(bench.metadata.state(id(0), LeaderEpoch(1), Wal), create_time());
+    let (told, shown) = watch::channel(log.wal.progress().borrow().clone());
+    *log.progress.lock() = Some(shown);
+    let mut tickets = ["a", "b", "c"].map(|value| append(&partition, &batch_of(&[value]), Acks::None).unwrap().ticket);
+    let mut resolved = || tickets.each_mut().map(|ticket| ticket.now_or_never().is_some());
+    assert_eq!(resolved(), [false, false, false]);
+    told.send_modify(|progress| progress.appended = progress.appended.next());
+    assert_eq!(resolved(), [true, false, false]);
+    told.send_modify(|progress| progress.stopped = Some("the disk is gone".into()));
+    assert!(tickets[1..].iter_mut().all(|ticket| ticket.now_or_never().is_some()));
 }
 
 #[tokio::test]

@@ -594,12 +594,14 @@ pub(super) struct UrgencyLog {
     pub(super) seen: Mutex<Vec<Urgency>>,
     /// Called before every read.
     pub(super) before_read: Mutex<Option<Box<dyn FnMut() + Send>>>,
+    /// Shown instead of the log's own.
+    pub(super) progress: Mutex<Option<watch::Receiver<wal::Progress>>>,
 }
 
 impl UrgencyLog {
     pub(super) fn new() -> Arc<Self> {
         let wal = MemoryWal::new(WalId::from_bytes([1; 16]), MemoryOptions::default());
-        Arc::new(Self { wal, seen: Mutex::default(), before_read: Mutex::default() })
+        Arc::new(Self { wal, seen: Mutex::default(), before_read: Mutex::default(), progress: Mutex::default() })
     }
 }
 
@@ -618,7 +620,7 @@ impl WriteAheadLog for UrgencyLog {
     }
 
     fn progress(&self) -> watch::Receiver<wal::Progress> {
-        self.wal.progress()
+        self.progress.lock().clone().unwrap_or_else(|| self.wal.progress())
     }
 
     fn start(&self) -> Lsn {
