@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::rocksdb::{
-    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, DBRecoveryMode, Error, FlushOptions, Options,
-    WriteBatch, WriteBufferManager,
+    BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, DBRecoveryMode, Error,
+    FlushOptions, Options, WriteBatch, WriteBufferManager,
 };
 use bytes::Bytes;
 use types::Lsn;
@@ -77,7 +77,7 @@ impl Engine {
         let settings = Settings { generation_bytes: 0, memtable_bytes: u64::MAX, recycle: false };
         let options = database_options(&settings, Mode::ReadOnly);
         let names = DB::list_cf(&options, path)?;
-        let families = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, Options::default()));
+        let families = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, generation_options(&settings)));
         Ok(Self { db: DB::open_cf_descriptors_read_only(&options, path, families, false)? })
     }
 
@@ -244,6 +244,10 @@ fn database_options(settings: &Settings, mode: Mode) -> Options {
 
 fn generation_options(settings: &Settings) -> Options {
     let mut options = Options::default();
+    // A backlog is read once, in order, and the operating system has its blocks. By default each generation would keep 32 MiB of them.
+    let mut tables = BlockBasedOptions::default();
+    tables.disable_cache();
+    options.set_block_based_table_factory(&tables);
     options.set_compression_type(DBCompressionType::None);
     let memtable = usize::try_from(settings.generation_bytes).unwrap_or(usize::MAX).saturating_mul(2);
     options.set_write_buffer_size(memtable.max(MIN_MEMTABLE_BYTES));
@@ -264,6 +268,23 @@ fn control_options() -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// There may be dozens of them, and RocksDB gives each a cache of its own by default, on top of `memory.max.bytes`.
+    #[test]
+    fn generations_keep_no_blocks_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { generation_bytes: 1 << 20, memtable_bytes: 8 << 20, recycle: false };
+        let engine = Engine::open(dir.path(), &settings, Mode::Normal).unwrap();
+        engine.create_generation(1, &settings).unwrap();
+        drop(engine);
+        let engine = Engine::open(dir.path(), &settings, Mode::Normal).unwrap();
+        engine.create_generation(2, &settings).unwrap();
+        for number in [1, 2] {
+            let handle = engine.handle(number).unwrap();
+            let capacity = engine.db.property_int_value_cf(&handle, "rocksdb.block-cache-capacity").unwrap();
+            assert_eq!(capacity.unwrap_or(0), 0, "of generation {number}");
+        }
+    }
 
     #[test]
     fn generations_are_named_in_order_and_nothing_else_is_one() {
