@@ -1,6 +1,6 @@
 use futures::FutureExt;
-use types::Durability::{Object, Wal};
 use tokio::sync::watch;
+use types::Durability::{Object, Wal};
 use types::LeaderEpoch;
 use wal::{MemoryOptions, Urgency, WriteAheadLog};
 
