@@ -270,9 +270,9 @@ async fn r25_a_full_log_drains_and_takes_appends_again() {
 async fn who_appends_faster_than_the_log_is_followed_does_not_keep_it_from_being_published() {
     let (mut world, life) = two_partitions(1).await;
     world.wal.one_by_one.store(true, Ordering::Relaxed);
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     while world.ledger.recorded().is_empty() {
-        assert!(started.elapsed() < Duration::from_secs(20), "nothing is published of {} entries", world.end());
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing is published of {} entries", world.end());
         append_both(&mut world, 1);
         tokio::time::advance(Duration::from_millis(1)).await;
     }
