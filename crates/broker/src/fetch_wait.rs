@@ -122,6 +122,7 @@ impl Look<'_> {
             }
         };
         let mut charge = timeout_at(leave_at, charge).await.unwrap_or_else(|_| self.answers.charge());
+        // Without memory the marks go out alone.
         if 0 < charge.bytes() {
             let room = self.wanted.max_bytes.min(charge.bytes());
             Reads::new(self, &mut partitions, with_data, room, leave_at).run(hurry).await;

@@ -120,8 +120,8 @@ impl Answer {
         true
     }
 
-    /// Waits for something that may become part of the answer; `None` where it goes out without.
-    async fn or_late<F: Future>(&self, awaited: F) -> Option<F::Output> {
+    /// Waits for something that may become part of the answer; `None` where the answer goes out without it.
+    async fn in_time<F: Future>(&self, awaited: F) -> Option<F::Output> {
         match self.request.answer_by.filter(|_| !self.batches.is_empty()) {
             Some(at) => timeout_at(at, awaited).await.ok(),
             None => Some(awaited.await),
@@ -245,7 +245,7 @@ impl Partition {
 
     /// Adds batches of the next few segments; true if there may be more.
     async fn read_segments(&self, answer: &mut Answer, tail_begins: Option<Offset>, offsets: &Offsets) -> Result<bool, ReadError> {
-        let Some(page) = answer.or_late(self.shared.segments.page(self.id, answer.next)).await else { return Ok(false) };
+        let Some(page) = answer.in_time(self.shared.segments.page(self.id, answer.next)).await else { return Ok(false) };
         let page = page?;
         self.advance_log_start(page.log_start);
         if answer.next < page.log_start {
@@ -273,7 +273,7 @@ impl Partition {
         let visible_end = offsets.visible_end(answer.request.isolation);
         for segment in wanted {
             // One for each segment; those that are left behind arrive in the read cache.
-            let Some(Some(read)) = answer.or_late(reads.next()).await else { return Ok(false) };
+            let Some(Some(read)) = answer.in_time(reads.next()).await else { return Ok(false) };
             match read {
                 Ok(read) => {
                     if !add_segment(answer, segment, read, visible_end) {

@@ -484,7 +484,14 @@ impl Reading {
                 ensure!(last.elapsed() < PATIENCE, "no record came for {} s, after {} of them", PATIENCE.as_secs(), consumed.records);
                 continue;
             };
-            let record = record.context("read records")?;
+            let record = match record {
+                // What librdkafka says when a connection ends; it makes another one by itself.
+                Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown)) => {
+                    eprintln!("the consumer has lost its connection after {} records", consumed.records);
+                    continue;
+                }
+                record => record.context("read records")?,
+            };
             consumed.records += 1;
             consumed.bytes += record.payload_len() as u64;
             self.progress.store(consumed.bytes, Ordering::Relaxed);
