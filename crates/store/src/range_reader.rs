@@ -381,7 +381,9 @@ impl Inner {
                     Fetched { bytes, from: Source::Store }
                 }
             };
-            if let Some(share) = Share::of(*waits.borrow()) {
+            // By itself: what borrows holds the channel's lock, and who joins this fetch waits for that one under the lock of the state.
+            let waiting = *waits.borrow();
+            if let Some(share) = Share::of(waiting) {
                 if let (Some(disk), Source::Store) = (&disk, fetched.from) {
                     disk.put(&entered.id, &fetched.bytes, share);
                 }

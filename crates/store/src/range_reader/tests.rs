@@ -416,3 +416,28 @@ async fn a_rewrite_puts_nothing_on_the_disk_and_uses_what_is_there() {
     disk.written().await;
     assert_eq!(rig.read(0..100, ReadClass::Rewrite).await.unwrap().cached, 100);
 }
+
+/// Who joins a fetch tells it his class under the lock of the table; a fetch that ends must not take the two in the other order.
+#[test]
+fn readers_join_a_fetch_in_the_moment_in_which_it_ends() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    // By itself, because a runtime whose threads wait for each other cannot even be dropped.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+        runtime.block_on(async {
+            // Nothing is kept, so that each read is a fetch or joins one.
+            let rig = rig(RangeReaderOptions { cache_bytes: 0, ..options() }).await;
+            let readers = (0..8).map(|_| {
+                let reader = rig.reader.clone();
+                tokio::spawn(async move {
+                    for _ in 0..20_000 {
+                        reader.read(request(0..100, ReadClass::Tail)).await.unwrap();
+                    }
+                })
+            });
+            join_all(readers).await.into_iter().for_each(Result::unwrap);
+        });
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(60)).expect("no reader waits for ever");
+}
