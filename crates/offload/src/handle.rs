@@ -58,7 +58,8 @@ impl OffloadHandle {
         self.shared.changed.notify_one();
         let mut reached = self.shared.reached.subscribe();
         let reached = reached.wait_for(|reached| reached.ended.is_some()).await;
-        match reached.map_err(|_| OffloadError::Ended)?.ended.clone() {
+        let ended = reached.map_err(|_| OffloadError::Ended)?.ended.clone();
+        match ended {
             Some(Err(error)) => Err(error),
             Some(Ok(())) | None => Ok(()),
         }

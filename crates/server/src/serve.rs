@@ -364,7 +364,8 @@ impl Running {
             Some(damage) => health.note(Part::Store, damage),
             None => health.clear_note(Part::Store),
         }
-        match without_leader(&self.metadata.image().borrow()) {
+        let leaderless = without_leader(&self.metadata.image().borrow());
+        match leaderless {
             Some(told) => health.note(Part::Partitions, told),
             None => health.clear_note(Part::Partitions),
         }

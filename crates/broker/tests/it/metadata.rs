@@ -284,7 +284,8 @@ impl MetadataClient for FakeMetadata {
 
     async fn alter_topic_configs(&self, request: AlterTopicConfigs) -> Result<Revision, MetadataError> {
         self.check()?;
-        if let Some(faster) = self.faster_change.lock().take() {
+        let faster = self.faster_change.lock().take();
+        if let Some(faster) = faster {
             self.change_topic(request.topic, |topic| topic.configs.extend([faster]));
         }
         let image = self.image.borrow().clone();
@@ -302,7 +303,8 @@ impl MetadataClient for FakeMetadata {
             let revision = image.revision;
             Arc::make_mut(&mut image.configs).insert(resource.clone(), ResourceConfigs { configs, revision });
         };
-        if let Some(faster) = self.faster_change.lock().take() {
+        let faster = self.faster_change.lock().take();
+        if let Some(faster) = faster {
             self.change(|image| set(image, BTreeMap::from([faster])));
         }
         if self.image.borrow().configs.get(&resource).map_or(Revision(0), |set| set.revision) != expected {

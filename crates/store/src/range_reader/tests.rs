@@ -422,7 +422,7 @@ async fn a_rewrite_puts_nothing_on_the_disk_and_uses_what_is_there() {
 fn readers_join_a_fetch_in_the_moment_in_which_it_ends() {
     let (done, is_done) = std::sync::mpsc::channel();
     // By itself, because a runtime whose threads wait for each other cannot even be dropped.
-    std::thread::spawn(move || {
+    let readers = move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
         runtime.block_on(async {
             // Nothing is kept, so that each read is a fetch or joins one.
@@ -438,6 +438,7 @@ fn readers_join_a_fetch_in_the_moment_in_which_it_ends() {
             join_all(readers).await.into_iter().for_each(Result::unwrap);
         });
         done.send(()).unwrap();
-    });
+    };
+    std::thread::Builder::new().name("readers".to_owned()).spawn(readers).unwrap();
     is_done.recv_timeout(Duration::from_secs(60)).expect("no reader waits for ever");
 }
