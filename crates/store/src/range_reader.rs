@@ -382,8 +382,8 @@ impl Inner {
                 }
             };
             // By itself: what borrows holds the channel's lock, and who joins this fetch waits for that one under the lock of the state.
-            let waiting = *waits.borrow();
-            if let Some(share) = Share::of(waiting) {
+            let class = *waits.borrow();
+            if let Some(share) = Share::of(class) {
                 if let (Some(disk), Source::Store) = (&disk, fetched.from) {
                     disk.put(&entered.id, &fetched.bytes, share);
                 }
